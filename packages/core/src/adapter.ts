@@ -1,0 +1,98 @@
+import type { Kysely, Transaction } from 'kysely'
+import type { Logger } from './logger.js'
+import type { TaskMonitor } from './task-monitor.js'
+
+/** A task whose process is dead, or that was given back. */
+export interface Orphan {
+  /** `<process id>/<task id>` */
+  readonly fullId: string
+  readonly processId: string
+  readonly taskId: string
+  readonly queue: string
+  readonly jobRef: string | null
+  /** The payload as registered. */
+  readonly payload: unknown
+  /** `release`: its process gave it back alive (`release()`, `stop()`), so this counts as no crash. */
+  readonly cause: 'crash' | 'release'
+  /** Milliseconds since the lease of its process ended; null when the process row is gone. */
+  readonly orphanedForMs: number | null
+}
+
+/** One job behind an orphan. `detail` is the adapter's own and travels from `expand` to `recover` untouched. */
+export interface OrphanedJob {
+  readonly orphan: Orphan
+  readonly jobRef: string | null
+  readonly detail?: unknown
+}
+
+export type Decision =
+  /** Make the job runnable, at once or `notBefore` milliseconds from now. */
+  | { readonly kind: 'requeue'; readonly notBefore?: number }
+  /** Keep the job from running again, visibly so in its queue where the queue can show it. */
+  | { readonly kind: 'quarantine'; readonly reason: string }
+
+export interface DecidedJob extends OrphanedJob {
+  readonly decision: Decision
+  /** How often this job was in flight in a dying process, this time included. */
+  readonly crashes: number
+  /** Stable when this recovery is repeated, new for every registration. */
+  readonly recoveryId: string
+}
+
+export type JobOutcome =
+  /** Runnable again; `jobRef` is its identity from now on. */
+  | { readonly kind: 'requeued'; readonly jobRef: string | null }
+  /** The queue already runs it or offers it again: nothing was done. */
+  | { readonly kind: 'alreadyThere' }
+  /** It had finished; only the row was left. */
+  | { readonly kind: 'finished' }
+  /** A newer job took its place in the queue. */
+  | { readonly kind: 'superseded' }
+  /** The queue's own limit of attempts is used up: it was failed there, visibly. */
+  | { readonly kind: 'exhausted'; readonly reason: string }
+  | { readonly kind: 'quarantined' }
+  /** Not recovered now; the row is kept and tried again. */
+  | { readonly kind: 'failed'; readonly error: unknown }
+
+export interface RecoveryContext {
+  /**
+   * The monitor's own transaction. What is written through it commits together with the end of the orphan's row.
+   * Plugins of the user's Kysely are not applied.
+   */
+  readonly trx: Transaction<unknown>
+  readonly logger: Logger
+}
+
+export interface AdapterCapabilities {
+  /** `recover` writes through `context.trx`, so that recovery and the end of the row are one transaction. */
+  readonly atomicRecovery: boolean
+  /** A recovered job keeps its identity. */
+  readonly preservesJobId: boolean
+  /** `notBefore` of a decision is honoured. */
+  readonly delay: boolean
+}
+
+/** Connects one queue. A plain frozen object made by a factory. */
+export interface QueueAdapter {
+  /** The queue's name, written on every task row; must be unique within a monitor. */
+  readonly name: string
+  readonly capabilities: AdapterCapabilities
+  /**
+   * Must answer every job that the given rows stand for, each with the orphan it came from.
+   * Left out: one job a row.
+   */
+  expand?(orphans: readonly Orphan[], context: RecoveryContext): Promise<readonly OrphanedJob[]>
+  /**
+   * Must carry out each decision exactly once, whatever the queue still holds of the job, and must be a no-op when
+   * repeated. Must answer one outcome per job, in order. A throw undoes the batch and is retried row by row.
+   */
+  recover(jobs: readonly DecidedJob[], context: RecoveryContext): Promise<readonly JobOutcome[]>
+  /** Called when the monitor has started, before `start()` resolves. */
+  onStart?(monitor: TaskMonitor): void | Promise<void>
+  /** Called when this process was declared dead and has registered anew. Must stop what the old identity held. */
+  onEvicted?(monitor: TaskMonitor): void | Promise<void>
+  /** Called when `stop()` begins. Must take no more jobs; `signal` aborts when the drain time is over. */
+  onStop?(monitor: TaskMonitor, signal: AbortSignal): void | Promise<void>
+}
+
+export type AnyKysely = Kysely<unknown>

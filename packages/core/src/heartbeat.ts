@@ -1,0 +1,130 @@
+import { monotonicNow, sleep } from './clock.js'
+import { DatabaseError, LeaseExpiredError } from './errors.js'
+import type { Events } from './events.js'
+import type { Incarnation } from './incarnation.js'
+import type { MonitorConfig } from './options.js'
+import { beat } from './store/processes.js'
+import type { Store } from './store/store.js'
+
+export interface HeartbeatHooks {
+  /** The incarnation that beats now. */
+  current(): Incarnation
+  /** Called after each successful heartbeat, never awaited by the beat. */
+  onBeat(incarnation: Incarnation): void
+  /** The database says that the incarnation is no longer alive. Awaited before the next beat. */
+  onEvicted(incarnation: Incarnation): Promise<void>
+}
+
+/** Beats at a fixed rate on its own timer, never behind a sweep, from `start` to `stop`. */
+export class Heartbeat {
+  readonly #store: Store
+  readonly #config: MonitorConfig
+  readonly #events: Events
+  readonly #hooks: HeartbeatHooks
+  readonly #stopping = new AbortController()
+  #wake = new AbortController()
+  #watchdog: NodeJS.Timeout | undefined
+  #failures = 0
+  #loop: Promise<void> | undefined
+
+  constructor(store: Store, config: MonitorConfig, events: Events, hooks: HeartbeatHooks) {
+    this.#store = store
+    this.#config = config
+    this.#events = events
+    this.#hooks = hooks
+  }
+
+  /** The caller has just registered the process, which was the first heartbeat. */
+  start(): void {
+    this.#watch()
+    this.#loop = this.#run()
+  }
+
+  /** Beats at once rather than at the next interval. */
+  beatNow(): void {
+    this.#wake.abort()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#wake.abort()
+    clearTimeout(this.#watchdog)
+    await this.#loop
+  }
+
+  async #run(): Promise<void> {
+    const { heartbeatInterval } = this.#config
+    let due = monotonicNow() + heartbeatInterval
+    while (!this.#stopping.signal.aborted) {
+      this.#wake = new AbortController()
+      await sleep(
+        Math.max(0, due - monotonicNow()),
+        AbortSignal.any([this.#wake.signal, this.#stopping.signal]),
+      )
+      if (this.#stopping.signal.aborted) return
+      due = monotonicNow() + heartbeatInterval
+      await this.#beat(this.#hooks.current())
+    }
+  }
+
+  async #beat(incarnation: Incarnation): Promise<void> {
+    const sentAt = monotonicNow()
+    try {
+      const { orphanThreshold } = this.#config
+      const databaseMs = await withTimeout(
+        beat(this.#store, incarnation.processId, orphanThreshold),
+        orphanThreshold,
+      )
+      if (databaseMs === undefined) {
+        await this.#hooks.onEvicted(incarnation)
+        this.#watch()
+        return
+      }
+      incarnation.lease.renew(sentAt, databaseMs)
+      this.#failures = 0
+      incarnation.alive()
+      this.#watch()
+      this.#hooks.onBeat(incarnation)
+    } catch (error) {
+      incarnation.lease.interrupt()
+      this.#failures += 1
+      this.#events.emit('heartbeatFailed', { error, failures: this.#failures })
+    }
+  }
+
+  /** Ends the lease here, on this process's own clock, before it ends in the database. */
+  #watch(): void {
+    clearTimeout(this.#watchdog)
+    if (this.#stopping.signal.aborted) return
+    const incarnation = this.#hooks.current()
+    this.#watchdog = setTimeout(() => this.#expire(incarnation), Math.max(0, incarnation.lease.remaining()))
+  }
+
+  #expire(incarnation: Incarnation): void {
+    if (!incarnation.lease.expired) {
+      this.#watch()
+      return
+    }
+    const { processId, tasks, lease } = incarnation
+    this.#events.emit('leaseExpired', { processId, tasks: tasks.size })
+    incarnation.abort(
+      new LeaseExpiredError(
+        `No heartbeat of ${processId} has succeeded for ${Math.round(lease.age())} ms: others may soon recover its ` +
+          'tasks. Stop the work; complete() still tells whether the task was lost.',
+      ),
+    )
+  }
+}
+
+/** A heartbeat that hangs must not keep the next one from being tried on another connection. */
+async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new DatabaseError(`The heartbeat got no answer within ${ms} ms.`)), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

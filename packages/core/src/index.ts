@@ -1,0 +1,27 @@
+export type {
+  AdapterCapabilities,
+  DecidedJob,
+  Decision,
+  JobOutcome,
+  Orphan,
+  OrphanedJob,
+  QueueAdapter,
+  RecoveryContext,
+} from './adapter.js'
+export * from './errors.js'
+export type {
+  MonitorEventName,
+  MonitorEvents,
+  QuarantinedEvent,
+  RecoveredEvent,
+  SweepEvent,
+  TaskEvent,
+} from './events.js'
+export type { Logger } from './logger.js'
+export { migrate } from './migrations/migrate.js'
+export type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
+export type { DialectName } from './store/dialect.js'
+export type { ProcessRow } from './store/processes.js'
+export type { AnyTransaction, CompleteOptions, TaskHandle } from './task-handle.js'
+export type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
+export { TaskMonitor } from './task-monitor.js'

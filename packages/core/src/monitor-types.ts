@@ -1,0 +1,38 @@
+import type { MonitorEventName } from './events.js'
+import type { ProcessRow } from './store/processes.js'
+
+export interface RegisterOptions {
+  /** The adapter that can recover this task. @default the monitor's only adapter */
+  readonly queue?: string
+  /** What the adapter needs to make the job runnable again. Plain JSON. */
+  readonly payload: unknown
+  /** The identity of the job in its queue, unique for all time; registering it again takes the task over. */
+  readonly jobRef?: string
+  /** @default a random UUID */
+  readonly id?: string
+}
+
+export interface StopOptions {
+  /** Milliseconds to wait for tasks in flight before they are given back. @default 10000 */
+  readonly drain?: number
+}
+
+export interface MonitorHealth {
+  readonly state: 'new' | 'starting' | 'running' | 'stopping' | 'stopped'
+  readonly processId: string
+  /** Milliseconds of lease left on this process's own clock; 0 when expired. */
+  readonly leaseRemainingMs: number
+  /** For how long (ms) heartbeats have succeeded without a gap: only processes with at most this lease may be judged. */
+  readonly gapFreeForMs: number
+  readonly inFlight: number
+  /** Writes of unknown outcome that heartbeats still settle. */
+  readonly unsettled: number
+  /** How often each event was emitted. */
+  readonly events: Readonly<Partial<Record<MonitorEventName, number>>>
+}
+
+export interface MonitorStats {
+  readonly processes: readonly ProcessRow[]
+  readonly tasks: readonly { readonly queue: string; readonly tasks: number }[]
+  readonly quarantined: number
+}

@@ -1,0 +1,73 @@
+import type { Expression, Kysely, RawBuilder } from 'kysely'
+import { ConfigError } from '../errors.js'
+import { postgres } from './postgres.js'
+
+export type DialectName = 'postgres' | 'mysql'
+
+/** Column types that differ between databases. */
+export interface ColumnTypes {
+  /** Ids, names and references: compared byte by byte. */
+  readonly id: RawBuilder<unknown>
+  /** Free text of any length. */
+  readonly text: RawBuilder<unknown>
+  /** A moment with millisecond precision and no time zone trouble. */
+  readonly time: RawBuilder<unknown>
+}
+
+/** What a driver's error means to us. */
+export type ErrorKind = 'transient' | 'duplicate' | 'read-only' | 'missing-table' | 'bad-value' | 'other'
+
+/** Everything that differs between databases. Nothing outside the dialect files may ask which database it is. */
+export interface Dialect {
+  readonly name: DialectName
+  readonly types: ColumnTypes
+  /** The database's clock, evaluated when the row is. */
+  readonly now: Expression<unknown>
+  /** The database's clock as milliseconds since 1970. */
+  readonly nowMs: RawBuilder<number>
+  /** `ms` after now (before now when negative). */
+  after(ms: number): RawBuilder<unknown>
+  /** Milliseconds from `column` until now; negative when it lies ahead. */
+  msSince(column: Expression<unknown>): RawBuilder<number>
+  /** The end of an insert that replaces `columns` of a row with the same `key`. */
+  onConflictReplace(key: readonly string[], columns: readonly string[]): RawBuilder<unknown>
+  /** The end of an insert that leaves a row with the same `key` as it is. */
+  onConflictKeep(key: readonly string[]): RawBuilder<unknown>
+  /**
+   * A lock on the selected row of `alias` that a heartbeat of that row needn't wait for, but that keeps others from
+   * fencing it until the transaction ends.
+   */
+  lockShared(alias: string): RawBuilder<unknown>
+  /** Ends the transaction from the database's side when its client falls silent for `ms`, where that is possible. */
+  limitSilence(trx: Kysely<unknown>, ms: number): Promise<void>
+  /** Runs migrations one at a time: in one transaction where DDL is transactional. */
+  withMigrationLock<T>(
+    db: Kysely<unknown>,
+    name: string,
+    work: (db: Kysely<unknown>) => Promise<T>,
+  ): Promise<T>
+  errorKind(error: unknown): ErrorKind
+}
+
+/**
+ * The dialect of a Kysely instance. Recognised by feature flags: `instanceof` and class names fail when two copies of
+ * Kysely meet or a minifier ran.
+ *
+ * @throws ConfigError for a database that isn't supported
+ */
+export function dialectOf(db: Kysely<unknown>, name?: DialectName): Dialect {
+  const found = name ?? detect(db)
+  if (found === 'postgres') return postgres
+  throw new ConfigError(
+    found === undefined
+      ? "The database of this Kysely instance isn't supported; Holdfast runs on Postgres."
+      : `The dialect ${JSON.stringify(found)} isn't supported yet; Holdfast runs on Postgres.`,
+  )
+}
+
+function detect(db: Kysely<unknown>): DialectName | undefined {
+  const { supportsReturning, supportsTransactionalDdl, supportsOutput } = db.getExecutor().adapter
+  if (supportsReturning && supportsTransactionalDdl) return 'postgres'
+  if (!supportsReturning && !supportsTransactionalDdl && !supportsOutput) return 'mysql'
+  return undefined
+}

@@ -1,0 +1,34 @@
+import { sql } from 'kysely'
+import { chunks, type Store, valuesList } from './store.js'
+
+export interface RecoveryRecord {
+  readonly id: string
+  readonly taskId: string
+  readonly queue: string
+  readonly jobRef: string | null
+  readonly newJobRef: string | null
+  readonly fromProcess: string
+  readonly byProcess: string
+  readonly outcome: string
+  readonly orphanedForMs: number | null
+}
+
+export async function insertRecoveries(
+  { db, dialect, tables }: Store,
+  records: readonly RecoveryRecord[],
+): Promise<void> {
+  for (const some of chunks(records)) {
+    const rows = some.map((r) => [
+      ...[r.id, r.taskId, r.queue, r.jobRef, r.newJobRef, r.fromProcess, r.byProcess, r.outcome],
+      ...[dialect.now, r.orphanedForMs === null ? null : Math.round(r.orphanedForMs)],
+    ])
+    await sql`
+      insert into ${tables.recoveries}
+        (id, task_id, queue, job_ref, new_job_ref, from_process, by_process, outcome, recovered_at, orphaned_for_ms)
+      values ${valuesList(rows)}`.execute(db)
+  }
+}
+
+export async function pruneRecoveries({ db, dialect, tables }: Store, retention: number): Promise<void> {
+  await sql`delete from ${tables.recoveries} where recovered_at < ${dialect.after(-retention)}`.execute(db)
+}

@@ -1,0 +1,80 @@
+import { sql } from 'kysely'
+import type { Store } from './store.js'
+
+export interface LockAttempt {
+  /** The term of the lock when it is ours now. */
+  readonly term: number | undefined
+  /** Milliseconds until the next attempt can succeed. */
+  readonly waitMs: number
+}
+
+export const gcLockName = (queue: string): string => `gc:${queue}`
+
+export async function ensureLock({ db, dialect, tables }: Store, name: string): Promise<void> {
+  await sql`
+    insert into ${tables.locks} (name, term) values (${name}, 0) ${dialect.onConflictKeep(['name'])}`.execute(
+    db,
+  )
+}
+
+/** Takes the lock unless another holds it unexpired or a sweep ended less than `interval` ago; raises `term`. */
+export async function acquireLock(
+  { db, dialect, tables }: Store,
+  { name, holder, ttl, interval }: { name: string; holder: string; ttl: number; interval: number },
+): Promise<LockAttempt> {
+  const { numAffectedRows } = await sql`
+    update ${tables.locks}
+    set holder = ${holder}, term = term + 1, acquired_at = ${dialect.now}, expires_at = ${dialect.after(ttl)}
+    where name = ${name} and (holder is null or expires_at < ${dialect.now})
+      and (last_run_at is null or last_run_at <= ${dialect.after(-interval)})`.execute(db)
+  const { rows } = await sql<{
+    holder: string | null
+    term: number | string
+    held: number | null
+    ran: number | null
+  }>`
+    select holder, term, ${dialect.msSince(sql.ref('expires_at'))} as held,
+      ${dialect.msSince(sql.ref('last_run_at'))} as ran
+    from ${tables.locks} where name = ${name}`.execute(db)
+  const row = rows[0]
+  if (row === undefined) {
+    await ensureLock({ db, dialect, tables }, name)
+    return { term: undefined, waitMs: 0 }
+  }
+  if (numAffectedRows === 1n && row.holder === holder) return { term: Number(row.term), waitMs: 0 }
+  const untilFree = row.holder === null || row.held === null ? 0 : -row.held
+  const untilDue = row.ran === null ? 0 : interval - row.ran
+  return { term: undefined, waitMs: Math.max(0, untilFree, untilDue) }
+}
+
+/** Prolongs the lock by `ttl`. False when `term` is no longer ours: another sweeper took over. */
+export async function renewLock(
+  { db, dialect, tables }: Store,
+  { name, holder, term, ttl }: { name: string; holder: string; term: number; ttl: number },
+): Promise<boolean> {
+  await sql`
+    update ${tables.locks} set expires_at = ${dialect.after(ttl)}
+    where name = ${name} and holder = ${holder} and term = ${term}`.execute(db)
+  return holdsLock({ db, dialect, tables }, { name, holder, term })
+}
+
+export async function holdsLock(
+  { db, tables }: Store,
+  { name, holder, term }: { name: string; holder: string; term: number },
+): Promise<boolean> {
+  const { rows } = await sql`
+    select 1 as held from ${tables.locks}
+    where name = ${name} and holder = ${holder} and term = ${term}`.execute(db)
+  return rows.length === 1
+}
+
+/** Gives the lock back and records when the sweep ended. Never another holder's, nor another term's. */
+export async function releaseLock(
+  { db, dialect, tables }: Store,
+  { name, holder, term }: { name: string; holder: string; term: number },
+): Promise<void> {
+  await sql`
+    update ${tables.locks}
+    set holder = null, acquired_at = null, expires_at = null, last_run_at = ${dialect.now}
+    where name = ${name} and holder = ${holder} and term = ${term}`.execute(db)
+}

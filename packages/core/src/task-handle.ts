@@ -1,0 +1,163 @@
+import type { Transaction } from 'kysely'
+import { ConfigError, DatabaseError, TaskLostError } from './errors.js'
+import { messageOf } from './events.js'
+import { fullTaskId } from './identity.js'
+import type { Incarnation } from './incarnation.js'
+import { joinTransaction, type Store } from './store/store.js'
+import { deleteTasks, type NewTask, releaseTask } from './store/tasks.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: a transaction on any schema of the user's must fit
+export type AnyTransaction = Transaction<any>
+
+export interface CompleteOptions {
+  /** Complete inside your own Kysely transaction, so that your writes and the end of the task are one. */
+  readonly trx?: AnyTransaction
+}
+
+/** A registered task in this process's hands. */
+export interface TaskHandle {
+  readonly id: string
+  /** `<process id>/<task id>` */
+  readonly fullId: string
+  readonly queue: string
+  readonly jobRef: string | null
+  /**
+   * Aborts when the work should end: with `LeaseExpiredError` when others may soon recover this task, with
+   * `TaskLostError` when this process was declared dead, with `StoppedError` when the drain time of `stop()` is over.
+   */
+  readonly signal: AbortSignal
+  /**
+   * Ends the task. With `trx` the end commits or rolls back together with the caller's own writes; after a rollback
+   * the task is still registered, so complete or release it again.
+   *
+   * @throws TaskLostError when the task is no longer this process's: discard the result
+   * @throws DatabaseError when the database could not be reached; without `trx` the end is then retried with every
+   * heartbeat until it is certain
+   */
+  complete(options?: CompleteOptions): Promise<void>
+  /**
+   * Gives the task back: it becomes runnable again at once. Counts as no crash.
+   *
+   * @throws TaskLostError, DatabaseError (the release is then retried with every heartbeat)
+   */
+  release(): Promise<void>
+  /**
+   * Resolves when this process is known to be alive still; waits for the next heartbeat where its lease has run out
+   * meanwhile. Ask before an effect that must not happen twice.
+   *
+   * @throws TaskLostError when this process was declared dead
+   */
+  confirm(): Promise<void>
+}
+
+export interface HandleHooks {
+  readonly store: Store
+  onCompleted(handle: TaskHandle): void
+  /** The rows given back wait under this owner. */
+  onReleased(processId: string): Promise<void>
+}
+
+/** `maybe`: a write was sent whose outcome is unknown. `pending`: it is up to the caller's transaction. */
+type State = 'open' | 'maybe' | 'pending' | 'ended'
+
+export class Handle implements TaskHandle {
+  readonly id: string
+  readonly queue: string
+  readonly jobRef: string | null
+  readonly signal: AbortSignal
+  readonly #incarnation: Incarnation
+  readonly #hooks: HandleHooks
+  #state: State = 'open'
+  /** Complete and release of one task never overtake each other. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(task: NewTask, signal: AbortSignal, incarnation: Incarnation, hooks: HandleHooks) {
+    this.id = task.id
+    this.queue = task.queue
+    this.jobRef = task.jobRef
+    this.signal = signal
+    this.#incarnation = incarnation
+    this.#hooks = hooks
+  }
+
+  get fullId(): string {
+    return fullTaskId(this.#incarnation.processId, this.id)
+  }
+
+  /** Nothing was written yet that ends this task. */
+  get open(): boolean {
+    return this.#state === 'open'
+  }
+
+  get ended(): boolean {
+    return this.#state === 'ended'
+  }
+
+  complete({ trx }: CompleteOptions = {}): Promise<void> {
+    if (trx !== undefined && trx.isTransaction !== true) {
+      return Promise.reject(new ConfigError('complete({ trx }) takes a Kysely transaction; this is none.'))
+    }
+    return this.#serially(() => (trx === undefined ? this.#complete() : this.#completeIn(trx)))
+  }
+
+  release(): Promise<void> {
+    return this.#serially(async () => {
+      const { processId } = this.#incarnation
+      await this.#write('release', () => releaseTask(this.#hooks.store, processId, this.id))
+      await this.#hooks.onReleased(processId)
+    })
+  }
+
+  confirm(): Promise<void> {
+    return this.#incarnation.confirm()
+  }
+
+  async #complete(): Promise<void> {
+    await this.#write('complete', () => this.#incarnation.completions.add(this.id))
+    this.#hooks.onCompleted(this)
+  }
+
+  async #completeIn(trx: AnyTransaction): Promise<void> {
+    if (this.#state === 'ended') throw this.#lost()
+    const store = joinTransaction(this.#hooks.store, trx)
+    const deleted = await deleteTasks(store, this.#incarnation.processId, [this.id])
+    if (!deleted.has(this.id)) throw this.#lost()
+    this.#state = 'pending'
+    this.#incarnation.forget(this.id)
+    this.#hooks.onCompleted(this)
+  }
+
+  async #write(settlement: 'complete' | 'release', write: () => Promise<boolean>): Promise<void> {
+    if (this.#state === 'ended') throw this.#lost()
+    let done: boolean
+    try {
+      done = await write()
+    } catch (cause) {
+      this.#state = 'maybe'
+      this.#incarnation.forget(this.id, settlement)
+      throw new DatabaseError(
+        `Could not ${settlement} task ${this.fullId}: ${messageOf(cause)}. It is retried with every heartbeat.`,
+        { cause },
+      )
+    }
+    // After a write of unknown outcome a missing row most likely means that it had been done.
+    const lost = !done && (this.#state !== 'maybe' || this.#incarnation.ended)
+    this.#state = 'ended'
+    this.#incarnation.forget(this.id)
+    if (lost) throw this.#lost()
+  }
+
+  #lost(): TaskLostError {
+    this.#incarnation.forget(this.id)
+    return new TaskLostError(
+      `Task ${this.fullId} is no longer this process's: it was completed, released or recovered before. ` +
+        'Discard the result.',
+    )
+  }
+
+  #serially<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#last.then(work)
+    this.#last = next.catch(() => undefined) // The caller of `work` has the error.
+    return next
+  }
+}

@@ -1,0 +1,394 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { QueueAdapter } from './adapter.js'
+import { monotonicNow } from './clock.js'
+import {
+  ConfigError,
+  DatabaseError,
+  HoldfastError,
+  LeaseExpiredError,
+  NotStartedError,
+  ReadOnlyDatabaseError,
+  StoppedError,
+  TaskLostError,
+} from './errors.js'
+import { Events, type MonitorEventName, type MonitorEvents, messageOf } from './events.js'
+import { Heartbeat } from './heartbeat.js'
+import { fullTaskId } from './identity.js'
+import { Incarnation } from './incarnation.js'
+import type { Logger } from './logger.js'
+import { checkSchema } from './migrations/migrate.js'
+import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
+import { type MonitorConfig, resolveConfig, type TaskMonitorOptions } from './options.js'
+import { serializePayload } from './payload.js'
+import { Recovery } from './recovery.js'
+import {
+  deleteEmptyProcesses,
+  insertProcess,
+  listProcesses,
+  releaseProcess,
+} from './store/processes.js'
+import { countQuarantine } from './store/quarantine.js'
+import { openStore, type Store } from './store/store.js'
+import { countTasks, deleteTasks, releasedOwner, releaseTask } from './store/tasks.js'
+import { Sweeper } from './sweeper.js'
+import { Handle, type TaskHandle } from './task-handle.js'
+import { version } from './version.js'
+
+/**
+ * Records this process's work in flight, keeps its heart beating, and recovers what dead processes left.
+ *
+ * @throws ConfigError naming every wrong option at once
+ */
+export class TaskMonitor implements AsyncDisposable {
+  readonly config: MonitorConfig
+  readonly #store: Store
+  readonly #events: Events
+  readonly #logger: Logger
+  readonly #adapters: readonly QueueAdapter[]
+  readonly #heartbeat: Heartbeat
+  readonly #recovery: Recovery
+  readonly #sweepers: readonly Sweeper[]
+  #state: MonitorHealth['state'] = 'new'
+  #incarnation: Incarnation
+  #starting: Promise<void> | undefined
+  #stopping: Promise<void> | undefined
+
+  constructor(options: TaskMonitorOptions) {
+    const { config, logger } = resolveConfig(options)
+    this.config = config
+    this.#logger = logger
+    this.#store = openStore(options.db, options)
+    this.#events = new Events(logger)
+    this.#adapters = options.adapters
+    this.#incarnation = new Incarnation(this.#store, config)
+    const current = () => this.#incarnation
+    this.#recovery = new Recovery(this.#store, config, this.#events, logger, () => this.processId)
+    this.#heartbeat = new Heartbeat(this.#store, config, this.#events, {
+      current,
+      onBeat: (incarnation) => void this.#settle(incarnation),
+      onEvicted: (incarnation) => this.#evicted(incarnation),
+    })
+    const queues = options.adapters.map(({ name }) => name)
+    const shared = {
+      store: this.#store,
+      config,
+      events: this.#events,
+      recovery: this.#recovery,
+      queues,
+      current,
+    }
+    this.#sweepers = options.adapters.map((adapter) => new Sweeper({ ...shared, adapter }))
+  }
+
+  /** The id of this process's present incarnation. */
+  get processId(): string {
+    return this.#incarnation.processId
+  }
+
+  on<K extends MonitorEventName>(name: K, listener: (...args: MonitorEvents[K]) => void): this {
+    this.#events.on(name, listener)
+    return this
+  }
+
+  off<K extends MonitorEventName>(name: K, listener: (...args: MonitorEvents[K]) => void): this {
+    this.#events.off(name, listener)
+    return this
+  }
+
+  fullTaskId(taskId: string): string {
+    return fullTaskId(this.processId, taskId)
+  }
+
+  /**
+   * Registers this process and starts heartbeats and sweeps. Calling it again while it runs does nothing.
+   *
+   * @throws SchemaVersionError, ReadOnlyDatabaseError, DatabaseError, StoppedError after `stop()`
+   */
+  start(): Promise<void> {
+    if (this.#stopping !== undefined) return Promise.reject(this.#stoppedError())
+    this.#starting ??= this.#start().catch((error) => {
+      this.#starting = undefined
+      this.#state = 'new'
+      throw error
+    })
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
+    this.#state = 'starting'
+    await this.#database('start', async () => {
+      await checkSchema(this.#store)
+      await this.#enlist(this.#incarnation)
+    })
+    this.#heartbeat.start()
+    this.#state = 'running'
+    for (const adapter of this.#adapters) await adapter.onStart?.(this)
+    await this.#database('start', () => Promise.all(this.#sweepers.map((sweeper) => sweeper.start())))
+    this.#events.emit('started', { processId: this.processId })
+  }
+
+  /**
+   * Makes a task known. Once this resolves the task runs to `complete()`, is recovered, or stands in quarantine.
+   *
+   * @throws PayloadError, PayloadTooLargeError, ConfigError for a wrong queue, jobRef or id
+   * @throws LeaseExpiredError while no heartbeat gets through
+   * @throws DatabaseError when the write failed; the task is then not protected and must not start
+   * @throws NotStartedError, StoppedError
+   */
+  register(options: RegisterOptions): Promise<TaskHandle> {
+    return this.#register(options)
+  }
+
+  async #register(options: RegisterOptions): Promise<Handle> {
+    this.#assertRunning()
+    const task = {
+      id: idOption('id', options.id ?? randomUUID()),
+      queue: this.#queueOption(options.queue),
+      jobRef: options.jobRef === undefined ? null : idOption('jobRef', options.jobRef),
+      payload: serializePayload(options.payload, this.config.maxPayloadBytes),
+    }
+    const incarnation = this.#incarnation
+    if (incarnation.ended || incarnation.lease.expired) {
+      throw new LeaseExpiredError(
+        `Process ${incarnation.processId} takes no tasks: no heartbeat has succeeded for ` +
+          `${Math.round(incarnation.lease.age())} ms. It goes on by itself when the database answers again.`,
+      )
+    }
+    if (incarnation.tasks.has(task.id)) {
+      throw new ConfigError(
+        `A task with the id ${JSON.stringify(task.id)} is in flight already; give it another id.`,
+      )
+    }
+    const controller = new AbortController()
+    incarnation.tasks.set(task.id, controller)
+    let written: boolean | Error
+    try {
+      written = await incarnation.registrations.add(task)
+    } catch (cause) {
+      // The row may be there all the same; heartbeats delete it until that is certain.
+      incarnation.forget(task.id, 'complete')
+      throw new DatabaseError(`Could not register task ${task.id}: ${messageOf(cause)}`, { cause })
+    }
+    if (written !== true) {
+      incarnation.forget(task.id)
+      if (written !== false) throw written
+      this.#heartbeat.beatNow()
+      throw incarnation.lost()
+    }
+    if (incarnation.ended) throw incarnation.lost()
+    const handle = new Handle(task, controller.signal, incarnation, {
+      store: this.#store,
+      onCompleted: (done) => this.#events.emit('completed', this.#taskEvent(done)),
+      onReleased: (processId) => this.#recoverReleased(releasedOwner(processId), null),
+    })
+    this.#events.emit('registered', this.#taskEvent(handle))
+    return handle
+  }
+
+  /**
+   * Registers a task, runs `work` and completes it. When `work` throws, the task is completed too and the error goes
+   * on to the caller: failures are the queue's to retry. Work that completed or released its handle itself is left so.
+   */
+  async run<T>(options: RegisterOptions, work: (task: TaskHandle) => Promise<T>): Promise<T> {
+    const task = await this.#register(options)
+    let result: T
+    try {
+      result = await work(task)
+    } catch (error) {
+      if (!task.ended) await this.#completeFailed(task)
+      throw error
+    }
+    if (task.open) await task.complete()
+    return result
+  }
+
+  /** What this process knows of itself, without asking the database. */
+  health(): MonitorHealth {
+    const { processId, lease, tasks, doubtful } = this.#incarnation
+    return {
+      state: this.#state,
+      processId,
+      leaseRemainingMs: Math.max(0, lease.remaining()),
+      gapFreeForMs: lease.gapFreeFor(),
+      inFlight: tasks.size,
+      unsettled: doubtful.size,
+      events: this.#events.counts(),
+    }
+  }
+
+  /** What the database holds: processes, tasks in flight per queue, quarantine. */
+  stats(): Promise<MonitorStats> {
+    return this.#database('read the stats', async () => ({
+      processes: await listProcesses(this.#store),
+      tasks: await countTasks(this.#store),
+      quarantined: await countQuarantine(this.#store),
+    }))
+  }
+
+  /**
+   * Takes no more tasks, waits up to `drain` ms for those in flight (beating on), gives back what is left so that it
+   * is runnable again at once, and takes this process off the list. Calling it again waits for the same end.
+   */
+  stop(options: StopOptions = {}): Promise<void> {
+    this.#stopping ??= this.#stop(options)
+    return this.#stopping
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #stop({ drain = 10_000 }: StopOptions): Promise<void> {
+    if (this.#starting === undefined) {
+      this.#state = 'stopped'
+      return
+    }
+    await this.#starting.catch(() => undefined) // start() has told its caller.
+    if (this.#state !== 'running') return
+    this.#state = 'stopping'
+    await this.#drain(drain)
+    await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
+    await this.#heartbeat.stop()
+    const { processId, tasks } = this.#incarnation
+    const released = tasks.size
+    this.#incarnation.end(
+      new StoppedError(`The monitor stopped with this task in flight; it was given back.`),
+    )
+    try {
+      await releaseProcess(this.#store, processId)
+      await this.#recoverReleased(processId, 'released')
+      await deleteEmptyProcesses(this.#store)
+    } catch (error) {
+      this.#events.fail(`could not take ${processId} off the list; others find it when its lease ends`, error)
+    }
+    this.#state = 'stopped'
+    this.#events.emit('stopped', { processId, released })
+  }
+
+  async #drain(drain: number): Promise<void> {
+    const over = new AbortController()
+    const timer = setTimeout(() => over.abort(), drain)
+    const timedOut = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
+    const stopAdapter = async (adapter: QueueAdapter): Promise<void> => {
+      try {
+        await adapter.onStop?.(this, over.signal)
+      } catch (error) {
+        this.#events.fail(`adapter ${JSON.stringify(adapter.name)} failed to stop`, error)
+      }
+    }
+    const drained = Promise.all(this.#adapters.map(stopAdapter)).then(() => this.#incarnation.whenEmpty())
+    await Promise.race([drained, timedOut])
+    clearTimeout(timer)
+    over.abort()
+  }
+
+  /** The first heartbeat of an incarnation is its registration. */
+  async #enlist(incarnation: Incarnation): Promise<void> {
+    const sentAt = monotonicNow()
+    const self = { processId: incarnation.processId, hostname: hostname(), pid: process.pid, version }
+    incarnation.lease.renew(sentAt, await insertProcess(this.#store, self, this.config))
+  }
+
+  async #evicted(old: Incarnation): Promise<void> {
+    const tasks = old.tasks.size
+    old.end(old.lost())
+    // Should this fail, the old incarnation stays current, ended, and the next heartbeat comes here again.
+    const next = new Incarnation(this.#store, this.config)
+    await this.#enlist(next)
+    this.#incarnation = next
+    this.#logger.warn(
+      `process ${old.processId} was declared dead and its ${tasks} tasks go elsewhere; it goes on as ${next.processId}`,
+    )
+    this.#events.emit('evicted', { processId: old.processId, newProcessId: next.processId, tasks })
+    for (const adapter of this.#adapters) {
+      // Not awaited: an adapter may wait for handlers, and the heart must beat meanwhile.
+      void Promise.resolve(adapter.onEvicted?.(this)).catch((error) =>
+        this.#events.fail(`adapter ${JSON.stringify(adapter.name)} failed after an eviction`, error),
+      )
+    }
+  }
+
+  /** Carries out writes whose outcome was unknown, until it is known. */
+  async #settle(incarnation: Incarnation): Promise<void> {
+    const { processId, doubtful } = incarnation
+    if (doubtful.size === 0) return
+    const all = [...doubtful]
+    try {
+      const toDelete = all.flatMap(([id, settlement]) => (settlement === 'complete' ? [id] : []))
+      if (toDelete.length > 0) await deleteTasks(this.#store, processId, toDelete)
+      for (const id of toDelete) incarnation.forget(id)
+      for (const [id, settlement] of all) {
+        if (settlement !== 'release') continue
+        await releaseTask(this.#store, processId, id)
+        incarnation.forget(id)
+        await this.#recoverReleased(releasedOwner(processId), null)
+      }
+    } catch (error) {
+      this.#events.fail('could not settle writes of unknown outcome; the next heartbeat tries again', error)
+    }
+  }
+
+  async #recoverReleased(owner: string, state: 'released' | null): Promise<void> {
+    try {
+      await this.#recovery.recoverOwner(
+        { processId: owner, state, orphanedForMs: null },
+        { adapters: this.#adapters },
+      )
+    } catch (error) {
+      this.#events.fail(`could not recover what ${owner} gave back; the next sweep does`, error)
+    }
+  }
+
+  async #database<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (cause) {
+      if (HoldfastError.is(cause)) throw cause
+      if (this.#store.dialect.errorKind(cause) === 'read-only') {
+        throw new ReadOnlyDatabaseError(
+          `Could not ${what}: the database takes no writes (a standby?). Point db at the primary.`,
+          { cause },
+        )
+      }
+      throw new DatabaseError(`Could not ${what}: ${messageOf(cause)}`, { cause })
+    }
+  }
+
+  /** The work's own error matters more to the caller than what becomes of the row, which is reported here. */
+  async #completeFailed(task: Handle): Promise<void> {
+    try {
+      await task.complete()
+    } catch (error) {
+      if (!TaskLostError.is(error)) this.#events.fail('could not complete a failed task', error)
+    }
+  }
+
+  #taskEvent({ fullId, queue, jobRef }: TaskHandle) {
+    return { taskId: fullId, queue, jobRef }
+  }
+
+  #queueOption(queue: string | undefined): string {
+    const names = this.#adapters.map(({ name }) => name)
+    if (queue === undefined && names.length === 1) return names[0]!
+    if (queue !== undefined && names.includes(queue)) return queue
+    throw new ConfigError(
+      `This monitor has no adapter for the queue ${JSON.stringify(queue)}; it has ${names.map((n) => JSON.stringify(n)).join(', ')}.`,
+    )
+  }
+
+  #assertRunning(): void {
+    if (this.#state === 'running') return
+    if (this.#state === 'stopping' || this.#state === 'stopped') throw this.#stoppedError()
+    throw new NotStartedError('The monitor has not started: `await monitor.start()` first.')
+  }
+
+  #stoppedError(): StoppedError {
+    return new StoppedError('The monitor was stopped. Make a new TaskMonitor to go on.')
+  }
+}
+
+function idOption(name: string, value: unknown): string {
+  if (typeof value === 'string' && /^[^\0]{1,191}$/.test(value)) return value
+  throw new ConfigError(`${name} must be a string of 1 to 191 characters: ${JSON.stringify(value)}`)
+}

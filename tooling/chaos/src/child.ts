@@ -1,0 +1,98 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { until } from './until.js'
+
+export interface ChildOptions {
+  /** Handed to the script as `process.env.CHILD_OPTIONS`, as JSON. */
+  readonly options?: unknown
+  readonly env?: Readonly<Record<string, string>>
+  /** Loader arguments for node. @default tsx, so that a script may be TypeScript */
+  readonly execArgv?: readonly string[]
+}
+
+const alive = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of alive) child.kill('SIGKILL')
+})
+
+/** A real process to kill, pause and wake. What it sends through `process.send` is kept in order. */
+export class Child {
+  readonly messages: unknown[] = []
+  readonly process: ChildProcess
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+  #output = ''
+
+  constructor(script: string | URL, { options, env, execArgv = ['--import', 'tsx'] }: ChildOptions = {}) {
+    this.process = fork(script, {
+      execArgv: [...execArgv],
+      env: { ...process.env, ...env, CHILD_OPTIONS: JSON.stringify(options ?? {}) },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    })
+    alive.add(this.process)
+    for (const stream of [this.process.stdout, this.process.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#output += text
+      })
+    }
+    this.process.on('message', (message) => this.messages.push(message))
+    this.exited = new Promise((resolve) => {
+      this.process.on('exit', (code, signal) => {
+        alive.delete(this.process)
+        resolve({ code, signal })
+      })
+    })
+  }
+
+  get pid(): number {
+    return this.process.pid!
+  }
+
+  /** All it wrote to stdout and stderr. */
+  get output(): string {
+    return this.#output
+  }
+
+  send(message: unknown): void {
+    this.process.send(message as object)
+  }
+
+  /** Waits for a message that is `wanted`, or has it as `type`. */
+  async message<T = unknown>(wanted: string, timeout = 30_000): Promise<T> {
+    const isIt = (message: unknown): boolean =>
+      message === wanted ||
+      (typeof message === 'object' && message !== null && 'type' in message && message.type === wanted)
+    return (await until(
+      () => {
+        const found = this.messages.find(isIt)
+        if (found === undefined && this.process.exitCode !== null) {
+          throw new Error(`The child ended with ${this.process.exitCode} before '${wanted}':\n${this.#output}`)
+        }
+        return found
+      },
+      { timeout, what: `message '${wanted}' of child ${this.pid}; it wrote:\n${this.#output}` },
+    )) as T
+  }
+
+  /** SIGKILL: nothing of it runs again. */
+  async kill(): Promise<void> {
+    this.process.kill('SIGKILL')
+    await this.exited
+  }
+
+  /** SIGSTOP: it stands still as in a long pause of the machine. */
+  pause(): void {
+    this.process.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.process.kill('SIGCONT')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.process.exitCode === null && this.process.signalCode === null) await this.kill()
+  }
+}
+
+/** The options that the parent gave to this child. */
+export function childOptions<T>(): T {
+  return JSON.parse(process.env.CHILD_OPTIONS ?? '{}') as T
+}

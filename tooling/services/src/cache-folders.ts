@@ -1,0 +1,35 @@
+import { existsSync } from 'node:fs'
+import { access, constants, mkdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Where unpacked servers are kept: with the workspace if it is found, else with the user's caches. */
+export function cacheFolders(): string[] {
+  const workspace = findWorkspace(dirname(fileURLToPath(import.meta.url)))
+  const user = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
+  return [
+    ...(workspace ? [join(workspace, 'node_modules', '.cache', 'holdfast')] : []),
+    join(user, 'holdfast'),
+  ]
+}
+
+export async function firstWritable(folders: readonly string[]): Promise<string | undefined> {
+  for (const folder of folders) {
+    try {
+      await mkdir(folder, { recursive: true })
+      await access(folder, constants.W_OK)
+      return folder
+    } catch {
+      // Somebody else's checkout, or a user without a home: the next one.
+    }
+  }
+  return undefined
+}
+
+function findWorkspace(start: string): string | undefined {
+  for (let folder = start; dirname(folder) !== folder; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'pnpm-workspace.yaml'))) return folder
+  }
+  return undefined
+}
