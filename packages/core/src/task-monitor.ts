@@ -22,12 +22,7 @@ import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from '
 import { type MonitorConfig, resolveConfig, type TaskMonitorOptions } from './options.js'
 import { serializePayload } from './payload.js'
 import { Recovery } from './recovery.js'
-import {
-  deleteEmptyProcesses,
-  insertProcess,
-  listProcesses,
-  releaseProcess,
-} from './store/processes.js'
+import { deleteEmptyProcesses, insertProcess, listProcesses, releaseProcess } from './store/processes.js'
 import { countQuarantine } from './store/quarantine.js'
 import { openStore, type Store } from './store/store.js'
 import { countTasks, deleteTasks, releasedOwner, releaseTask } from './store/tasks.js'
@@ -378,8 +373,8 @@ export class TaskMonitor implements AsyncDisposable {
   }
 
   #assertRunning(): void {
+    if (this.#stopping !== undefined) throw this.#stoppedError()
     if (this.#state === 'running') return
-    if (this.#state === 'stopping' || this.#state === 'stopped') throw this.#stoppedError()
     throw new NotStartedError('The monitor has not started: `await monitor.start()` first.')
   }
 

@@ -64,7 +64,9 @@ export class Child {
       () => {
         const found = this.messages.find(isIt)
         if (found === undefined && this.process.exitCode !== null) {
-          throw new Error(`The child ended with ${this.process.exitCode} before '${wanted}':\n${this.#output}`)
+          throw new Error(
+            `The child ended with ${this.process.exitCode} before '${wanted}':\n${this.#output}`,
+          )
         }
         return found
       },

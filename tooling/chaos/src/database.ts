@@ -8,8 +8,13 @@ export type AnyDatabase = Kysely<any>
 /** A Kysely on a pool of its own that outlives server restarts. */
 export function connect(connectionString: string, max = 10): AnyDatabase {
   const pool = new pg.Pool({ connectionString, max })
-  // An idle connection that the server closes is replaced at the next use.
-  pool.on('error', (error) => process.env.HOLDFAST_DEBUG && console.error('idle connection:', error.message))
+  // Without listeners pg ends the process when the server goes away: the pool's covers idle connections, the
+  // client's those in use. The queries themselves fail either way.
+  const note = (error: Error): void => {
+    if (process.env.HOLDFAST_DEBUG) console.error('connection lost:', error.message)
+  }
+  pool.on('error', note)
+  pool.on('connect', (client) => client.on('error', note))
   return new Kysely({ dialect: new PostgresDialect({ pool }) })
 }
 
@@ -39,6 +44,7 @@ export async function freshDatabase(serverUrl = requiredUrl('HOLDFAST_POSTGRES_U
 
 export function requiredUrl(variable: string): string {
   const url = process.env[variable]
-  if (url === undefined) throw new Error(`${variable} is not set: run the tests through \`npm test\` or vitest's global set-up`)
+  if (url === undefined)
+    throw new Error(`${variable} is not set: run the tests through \`npm test\` or vitest's global set-up`)
   return url
 }

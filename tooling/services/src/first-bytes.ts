@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 
 /**
  * Connects, says `greeting` if there is one, and gives the first bytes that come back; undefined when nobody
- * listens or the other side hangs up or stays silent. Readiness of every service is asked for with this, without its client library.
+ * listens, or the other side hangs up or stays silent. So a server is asked whether it is ready, without its client.
  */
 export function firstBytes(port: number, greeting?: Buffer, timeoutMs = 2_000): Promise<Buffer | undefined> {
   return new Promise((resolve) => {

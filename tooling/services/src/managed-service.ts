@@ -1,4 +1,5 @@
 import { ServiceStartError, ServiceStopError } from './errors.js'
+import { isFree } from './free-port.js'
 import { logTail } from './log-tail.js'
 import { freezeTree, isRunning, killTree, processTree, signal } from './process/process-tree.js'
 import { describeExit, type SupervisedProcess } from './process/supervised-process.js'
@@ -49,20 +50,24 @@ export class ManagedService implements RunningService {
   start(): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#process) return
+      // Whoever has taken the port may well answer as this server would.
+      if (!(await isFree(this.port))) {
+        throw new ServiceStartError(this.name, `${this.name} did not start: port ${this.port} is taken`)
+      }
       const started = await this.#spawn()
       let answered = false
       const settled = async () => {
         answered = await this.#plan.answers(this.port)
         return answered || started.exit !== undefined
       }
-      const inTime = await waitUntil(settled, READY_TIMEOUT_MS)
-      if (answered && !started.exit) return
-      const reason =
-        inTime && started.exit ? describeExit(started.exit) : `gave no answer in ${READY_TIMEOUT_MS} ms`
-      await this.#end(started, 'SIGKILL')
+      await waitUntil(settled, READY_TIMEOUT_MS)
+      if (answered && !started.exit) return this.#watch(started)
+      const reason = started.exit ? describeExit(started.exit) : `gave no answer in ${READY_TIMEOUT_MS} ms`
+      await this.#end(started, this.#plan.immediateSignal)
+      const log = await logTail(this.#plan.logFile)
       throw new ServiceStartError(
         this.name,
-        `${this.name} did not start on port ${this.port}: it ${reason}. Its log ends with:\n${await logTail(this.#plan.logFile)}`,
+        `${this.name} did not start on port ${this.port}: it ${reason}. Its log ends with:\n${log}`,
       )
     })
   }
@@ -106,18 +111,22 @@ export class ManagedService implements RunningService {
       endSignal: immediateSignal,
     })
     this.#process = started
-    void started.exited.then((exit) => {
-      if (this.#process === started) this.#process = undefined
-      if (!this.#expected.has(started) && !this.#supervisor.closing) {
-        this.#context.log(
-          `${this.name} (process ${started.pid}) ${describeExit(exit)} although nobody stopped it`,
-        )
-      }
-    })
     return started
   }
 
+  #watch(started: SupervisedProcess): void {
+    void started.exited.then((exit) => {
+      this.#forget(started)
+      if (this.#expected.has(started) || this.#supervisor.closing) return
+      this.#context.log(
+        `${this.name} (process ${started.pid}) ${describeExit(exit)} although nobody stopped it`,
+      )
+    })
+  }
+
   async #end(server: SupervisedProcess, name: NodeJS.Signals): Promise<void> {
+    // The operating system may have given its id to another process since.
+    if (server.exit) return this.#forget(server)
     this.#expected.add(server)
     const tree = await processTree(server.pid)
     if (name === 'SIGKILL') await killTree(server.pid)
@@ -128,12 +137,16 @@ export class ManagedService implements RunningService {
     }
     const ended = async () =>
       server.exit !== undefined && (await Promise.all(tree.map(isRunning))).every((alive) => !alive)
-    if (await waitUntil(ended, STOP_TIMEOUT_MS)) return
+    if (await waitUntil(ended, STOP_TIMEOUT_MS)) return this.#forget(server)
     this.#context.log(`${this.name} is still there ${STOP_TIMEOUT_MS} ms after ${name}: it is killed`)
     await killTree(server.pid)
     signal(tree, 'SIGKILL')
-    if (await waitUntil(ended, STOP_TIMEOUT_MS)) return
+    if (await waitUntil(ended, STOP_TIMEOUT_MS)) return this.#forget(server)
     throw new ServiceStopError(this.name, `${this.name} (process ${server.pid}) is still there after SIGKILL`)
+  }
+
+  #forget(ended: SupervisedProcess): void {
+    if (this.#process === ended) this.#process = undefined
   }
 
   #alive(action: string): SupervisedProcess {

@@ -1,4 +1,4 @@
-/** `fast` lets the server shut down in good order; `immediate` is a crash: nothing is flushed or said goodbye to. */
+/** `fast` lets the server shut down in good order; `immediate` is a crash: no flush, no goodbye to its clients. */
 export type StopMode = 'fast' | 'immediate'
 
 export interface RunningService {

@@ -1,11 +1,13 @@
-import type { QueueAdapter } from '../../src/index.js'
-import { sql } from 'kysely'
 import type { AnyDatabase } from '@holdfast/chaos'
+import { sql } from 'kysely'
+import type { QueueAdapter } from '../../src/index.js'
 
 /** A queue that is one table: a job is runnable when its row is there. `enqueued` is an append-only ledger. */
 export async function createTableQueue(db: AnyDatabase): Promise<void> {
-  await sql`create table jobs (ref text primary key, body jsonb not null)`.execute(db)
-  await sql`create table enqueued (ref text not null, recovery_id text not null, by_pid int not null)`.execute(db)
+  await sql`create table jobs (ref text primary key, body text not null)`.execute(db)
+  await sql`create table enqueued (ref text not null, recovery_id text not null, by_pid int not null)`.execute(
+    db,
+  )
 }
 
 export interface TableQueueOptions {
@@ -27,7 +29,9 @@ export function tableQueueAdapter({ name = 'table', failing }: TableQueueOptions
           outcomes.push({ kind: 'quarantined' } as const)
           continue
         }
-        await sql`insert into jobs (ref, body) values (${ref}, ${JSON.stringify(orphan.payload)}::jsonb)`.execute(trx)
+        await sql`insert into jobs (ref, body) values (${ref}, ${JSON.stringify(orphan.payload)})`.execute(
+          trx,
+        )
         await sql`insert into enqueued values (${ref}, ${recoveryId}, ${process.pid})`.execute(trx)
         outcomes.push({ kind: 'requeued', jobRef } as const)
       }
@@ -41,7 +45,9 @@ export async function enqueuedRefs(db: AnyDatabase): Promise<string[]> {
   return rows.map(({ ref }) => ref)
 }
 
-export async function taskRows(db: AnyDatabase): Promise<{ process_id: string; id: string; job_ref: string | null }[]> {
+export async function taskRows(
+  db: AnyDatabase,
+): Promise<{ process_id: string; id: string; job_ref: string | null }[]> {
   const { rows } = await sql<{ process_id: string; id: string; job_ref: string | null }>`
     select process_id, id, job_ref from holdfast_tasks order by process_id, id`.execute(db)
   return rows

@@ -5,8 +5,8 @@ import { waitUntil } from '../wait-until.js'
 const LOCK_TIMEOUT_MS = 120_000
 
 /**
- * Installs packages of Debian's or one of its relatives, as root. None of those that we name starts a service, and
- * nothing that is there is removed for them. Gives the reason when it cannot.
+ * Installs packages of Debian's or one of its relatives, as root. None of those that we name starts a service,
+ * and nothing that is there is removed for them. Gives the reason when it cannot.
  */
 export async function installOnDebian(
   what: string,
@@ -37,7 +37,7 @@ function install(packages: readonly string[]): Promise<Outcome> {
   return apt(['install', ...options, ...packages])
 }
 
-/** Another apt-get may be at the lists, perhaps that of a second process of ours; apt itself does not wait for this lock. */
+/** Another apt-get may be at the lists, perhaps one of ours; apt itself does not wait for this lock. */
 async function update(): Promise<void> {
   const unlocked = async () => !(await apt(['update', '-q'])).output.includes('Could not get lock')
   await waitUntil(unlocked, LOCK_TIMEOUT_MS, 500)

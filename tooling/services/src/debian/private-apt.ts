@@ -10,7 +10,7 @@ const DEPENDS = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'e
 /** What only the packages' installation scripts use. */
 const NOT_NEEDED = /^(perl|debconf)/
 
-/** apt with lists, cache and sources of its own in one folder: it needs no root and changes nothing of the system's. */
+/** apt with lists, cache and sources of its own in one folder: it needs no root and leaves the system alone. */
 export class PrivateApt {
   readonly #folder: string
   readonly #options: readonly string[]

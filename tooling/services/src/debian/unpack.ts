@@ -7,8 +7,8 @@ import { PrivateApt } from './private-apt.js'
 const ABANDONED_AFTER_MS = 60 * 60 * 1000
 
 /**
- * Unpacks a package with all the libraries that it needs into `target`, installing nothing. The work is done under a
- * name of its own and renamed at the end, so `target` is complete or not there, and two processes may do it at once.
+ * Unpacks a package with all the libraries that it needs into `target`, installing nothing. The work is done under
+ * a name of its own and renamed at the end: `target` is complete or not there, and two processes may do it at once.
  */
 export async function unpack(name: string, suite: string, mirror: Mirror, target: string): Promise<void> {
   const parent = dirname(target)

@@ -3,7 +3,7 @@ import { firstBytes } from '../first-bytes.js'
 const PROTOCOL_3 = 196_608
 const AUTHENTICATION = 'R'.charCodeAt(0)
 
-/** A start-up message as a client sends it: while Postgres still recovers, it answers with an error, not with `R`. */
+/** A start-up message as a client sends it. While Postgres still recovers, it answers with an error. */
 export async function postgresAnswers(port: number): Promise<boolean> {
   const parameters = Buffer.from(
     'user\0postgres\0database\0postgres\0application_name\0holdfast-services\0\0',

@@ -29,7 +29,8 @@ export async function preparePostgres(context: PrepareContext): Promise<ServiceP
   const exit = await context.run({
     command: join(bin, 'initdb'),
     args: ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'],
-    endSignal: 'SIGKILL',
+    // Not SIGKILL: what it has in /dev/shm would stay there.
+    endSignal: 'SIGTERM',
     ...shared,
   })
   if (exit.code !== 0) {

@@ -6,8 +6,8 @@ import { run } from '../process/run.js'
 const SEGMENT_LINE = 6
 
 /**
- * A killed Postgres leaves its segment of shared memory to its next start. If there is none, the segment stays until
- * the machine restarts, and there can only be so many of them: remove it at once.
+ * A killed Postgres leaves its segment of shared memory to its next start. If there is none, the segment stays
+ * until the machine restarts, and there can only be so many of them: remove it at once.
  */
 export async function releaseMemory(data: string, log: (line: string) => void): Promise<void> {
   const lines = (await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n')

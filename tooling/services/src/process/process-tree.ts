@@ -2,7 +2,10 @@ import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 
-/** A process and all of its descendants, parents first. Postgres puts its children into sessions of their own, so no process group holds them all. */
+/**
+ * A process and all of its descendants, parents first. Postgres puts its children into sessions of their own, so no
+ * process group holds them all.
+ */
 export async function processTree(root: number): Promise<number[]> {
   const children = new Map<number, number[]>()
   for (const { pid, parent } of await listProcesses()) {

@@ -21,7 +21,7 @@ export async function findServiceUser(): Promise<OsUser | undefined> {
   return undefined
 }
 
-/** Where the servers' folder goes: the first temporary folder that the service user, too, can get through to. */
+/** Where the servers' folder goes: the first temporary folder that the service user can get through to. */
 export async function findTempBase(user: OsUser | undefined): Promise<string> {
   for (const folder of [tmpdir(), '/tmp', '/var/tmp']) {
     if (await canEnter(folder, user)) return folder

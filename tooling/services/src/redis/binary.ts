@@ -7,8 +7,8 @@ import { findExecutable } from '../process/find-executable.js'
 import { run } from '../process/run.js'
 
 /**
- * Debian's redis-server package starts a server for the whole machine when it is installed. The program itself is in
- * redis-tools, under the name of redis-check-rdb: the same binary, which goes by the name that it is called with.
+ * Debian's redis-server package starts a server for the whole machine when it is installed. The program itself is
+ * in redis-tools, under the name of redis-check-rdb: the same binary, which goes by the name it is called with.
  */
 export async function findRedis(context: PrepareContext): Promise<string> {
   const { spec, log } = context

@@ -1,0 +1,53 @@
+import { until } from '@holdfast/chaos'
+import { sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Fixture, refs } from './support/fixture.js'
+import { enqueuedRefs, taskRows } from './support/table-queue.js'
+
+describe('a process paused for longer than its lease', () => {
+  let fixture: Fixture
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
+
+  it('is recovered, and on waking can complete nothing, hears that it was evicted and goes on anew', async () => {
+    const { child, processId } = await fixture.holder({ refs: refs(5) })
+    await fixture.started()
+    child.pause()
+    await until(async () => (await enqueuedRefs(fixture.db)).length >= 5)
+    child.resume()
+    child.send('complete')
+    const { codes } = await child.message<{ codes: string[] }>('completed')
+    expect(codes).toEqual(Array(5).fill('HOLDFAST_TASK_LOST'))
+    const evicted = await child.message<{ processId: string; newProcessId: string }>('evicted')
+    expect(evicted.processId).toBe(processId)
+    expect(child.messages.filter((m) => (m as { type: string }).type === 'aborted')).toHaveLength(5)
+
+    child.send('register')
+    const { fullId } = await child.message<{ fullId: string }>('registered')
+    expect(fullId.startsWith(`${evicted.newProcessId}/`)).toBe(true)
+    expect(await enqueuedRefs(fixture.db)).toEqual(refs(5))
+    expect(await taskRows(fixture.db)).toEqual([])
+  })
+
+  it('does not judge the others on waking, though all their heartbeats look old', async () => {
+    const holders = await Promise.all(refs(3).map((ref) => fixture.holder({ refs: [ref] })))
+    for (const { child } of holders) child.pause()
+    await until(async () => {
+      const { rows } = await sql<{ expired: boolean }>`
+        select bool_and(lease_expires_at < clock_timestamp() - interval '1 second') as expired
+        from holdfast_processes`.execute(fixture.db)
+      return rows[0]!.expired
+    })
+    for (const { child } of holders) child.resume()
+    for (const { child } of holders) {
+      child.send('complete')
+      expect(await child.message('completed')).toEqual({ type: 'completed', codes: ['ok'] })
+    }
+    expect(await enqueuedRefs(fixture.db)).toEqual([])
+    expect((await sql`select state from holdfast_processes`.execute(fixture.db)).rows).toEqual(
+      Array(3).fill({ state: 'alive' }),
+    )
+  })
+})

@@ -1,0 +1,53 @@
+// A process that holds tasks until it is killed, paused or told what to do.
+import { childOptions, connect } from '@holdfast/chaos'
+import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '../../src/index.js'
+import { fast } from './fast.js'
+import { tableQueueAdapter } from './table-queue.js'
+
+export interface HolderOptions {
+  readonly url: string
+  /** The jobs it takes: each registers under this jobRef. */
+  readonly refs?: readonly string[]
+  readonly monitor?: Partial<TaskMonitorOptions>
+}
+
+const { url, refs = [], monitor: overrides }: HolderOptions = childOptions()
+const db = connect(url)
+const monitor = new TaskMonitor({ db, adapters: [tableQueueAdapter()], ...fast, ...overrides })
+const send = (message: object): void => void process.send?.(message)
+
+monitor.on('evicted', (event) => send({ type: 'evicted', ...event }))
+monitor.on('leaseExpired', (event) => send({ type: 'leaseExpired', ...event }))
+monitor.on('recovered', (event) => send({ type: 'recovered', ...event }))
+await monitor.start()
+
+const held: TaskHandle[] = await Promise.all(
+  refs.map((jobRef) => monitor.register({ payload: { jobRef }, jobRef })),
+)
+for (const task of held) {
+  task.signal.addEventListener('abort', () => {
+    send({ type: 'aborted', jobRef: task.jobRef, code: (task.signal.reason as { code?: string }).code })
+  })
+}
+
+process.on('message', async (message) => {
+  if (message === 'complete') {
+    const results = await Promise.allSettled(held.map((task) => task.complete()))
+    const codes = results.map((result) =>
+      result.status === 'fulfilled' ? 'ok' : (result.reason.code as string),
+    )
+    send({ type: 'completed', codes })
+  }
+  if (message === 'register') {
+    const task = await monitor.register({ payload: { again: true } })
+    await task.complete()
+    send({ type: 'registered', fullId: task.fullId })
+  }
+  if (message === 'stop') {
+    await monitor.stop({ drain: 0 })
+    send({ type: 'stopped' })
+    await db.destroy()
+    process.disconnect()
+  }
+})
+send({ type: 'ready', processId: monitor.processId })
