@@ -22,6 +22,8 @@ export interface Orphan {
 export interface OrphanedJob {
   readonly orphan: Orphan
   readonly jobRef: string | null
+  /** False: the dead process held the job but had not begun it, so this is no crash of the job. @default true */
+  readonly started?: boolean
   readonly detail?: unknown
 }
 

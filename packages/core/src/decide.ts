@@ -2,6 +2,10 @@ import type { Decision, OrphanedJob } from './adapter.js'
 import { jittered } from './clock.js'
 import type { MonitorConfig } from './options.js'
 
+/** Whether this recovery counts as a crash of the job. */
+export const isCrash = ({ orphan, started }: OrphanedJob): boolean =>
+  orphan.cause === 'crash' && started !== false
+
 /** Longest pause before a job that keeps crashing runs again, in ms. */
 const MAX_BACKOFF = 60_000
 
@@ -9,8 +13,8 @@ const MAX_BACKOFF = 60_000
  * What becomes of a job after its `crashes`-th crash: at once the first time, since most jobs only were in bad company;
  * later with a growing pause, so that a killer can't take the fleet down in a row; over the cap not at all.
  */
-export function decide({ orphan }: OrphanedJob, crashes: number, config: MonitorConfig): Decision {
-  if (orphan.cause === 'release') return { kind: 'requeue' }
+export function decide(job: OrphanedJob, crashes: number, config: MonitorConfig): Decision {
+  if (!isCrash(job)) return { kind: 'requeue' }
   const { maxRecoveries } = config
   if (crashes > maxRecoveries) {
     return {

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import type { JobOutcome } from './adapter.js'
+import type { JobOutcome, Orphan } from './adapter.js'
 import { HoldfastError } from './errors.js'
 import type { Logger } from './logger.js'
 
@@ -16,6 +16,8 @@ export interface RecoveredEvent {
   readonly newJobRef: string | null
   readonly outcome: JobOutcome['kind']
   readonly fromProcess: string
+  /** `release`: the process gave it back alive. */
+  readonly cause: Orphan['cause']
   /** How often this job was in flight in a dying process, this time included. */
   readonly crashes: number
   /** Milliseconds between the end of the dead process's lease and this recovery; null when its row was gone. */

@@ -8,7 +8,9 @@ import { deleteTasks, insertTasks, type NewTask } from './store/tasks.js'
 import { WriteBatcher } from './write-batcher.js'
 
 /** What a heartbeat does about a task whose last write had an unknown outcome. */
-export type Settlement = 'complete' | 'release'
+export type Settlement =
+  | { readonly kind: 'complete' }
+  | { readonly kind: 'release'; readonly payload?: string | undefined }
 
 /**
  * One life of this process under one process id: from its registration to its end or eviction. Tasks belong to the

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { DecidedJob, Orphan, OrphanedJob, QueueAdapter, RecoveryContext } from './adapter.js'
-import { decide } from './decide.js'
+import { decide, isCrash } from './decide.js'
 import { AdapterError } from './errors.js'
 import { fullTaskId } from './identity.js'
 import type { Logger } from './logger.js'
@@ -140,7 +140,7 @@ async function decideAll(
   const counts = await readCrashes(store, adapter.name, refs, config.crashWindow)
   return jobs.map((job) => {
     const before = job.jobRef === null ? 0 : (counts.get(job.jobRef) ?? 0)
-    const crashes = job.orphan.cause === 'crash' ? before + 1 : before
+    const crashes = isCrash(job) ? before + 1 : before
     const recoveryId = job.jobRef === null ? job.orphan.fullId : `${job.orphan.fullId}#${job.jobRef}`
     return { ...job, crashes, recoveryId, decision: decide(job, crashes, config) }
   })

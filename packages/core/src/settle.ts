@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { DecidedJob, JobOutcome, QueueAdapter } from './adapter.js'
 import { jittered } from './clock.js'
+import { isCrash } from './decide.js'
 import { HoldfastError } from './errors.js'
 import { messageOf, type QuarantinedEvent, type RecoveredEvent } from './events.js'
 import { fullTaskId } from './identity.js'
@@ -38,6 +39,10 @@ export interface SettleScope {
 /** Outcomes that show that the job was in flight in the dead process; the others met it elsewhere. */
 const COUNTED: ReadonlySet<JobOutcome['kind']> = new Set(['requeued', 'exhausted', 'quarantined'])
 
+/** Whether this recovery counts as a crash of the job. */
+export const isCrash = ({ orphan, started }: OrphanedJob): boolean =>
+  orphan.cause === 'crash' && started !== false
+
 /** Longest pause before a failed recovery is tried again, in ms. */
 const MAX_RETRY = 60_000
 
@@ -66,7 +71,7 @@ export async function settle(
     }
     const event = recoveredEvent(job, outcome)
     history.push({ event, taskId: job.orphan.fullId })
-    if (job.orphan.cause === 'crash' && event.newJobRef !== null && COUNTED.has(outcome.kind)) {
+    if (isCrash(job) && event.newJobRef !== null && COUNTED.has(outcome.kind)) {
       crashes.set(event.newJobRef, job.crashes)
     }
     const reason = quarantineReason(job, outcome)
@@ -130,9 +135,9 @@ export async function quarantineUnreadable(
 }
 
 function recoveredEvent({ orphan, jobRef, crashes }: DecidedJob, outcome: JobOutcome): RecoveredEvent {
-  const { queue, processId: fromProcess, orphanedForMs } = orphan
+  const { queue, processId: fromProcess, orphanedForMs, cause } = orphan
   const newJobRef = outcome.kind === 'requeued' ? outcome.jobRef : jobRef
-  return { queue, jobRef, newJobRef, outcome: outcome.kind, fromProcess, crashes, orphanedForMs }
+  return { queue, jobRef, newJobRef, outcome: outcome.kind, fromProcess, cause, crashes, orphanedForMs }
 }
 
 function quarantinedEvent(

@@ -2,7 +2,8 @@ import type { Transaction } from 'kysely'
 import { ConfigError, DatabaseError, TaskLostError } from './errors.js'
 import { messageOf } from './events.js'
 import { fullTaskId } from './identity.js'
-import type { Incarnation } from './incarnation.js'
+import type { Incarnation, Settlement } from './incarnation.js'
+import { serializePayload } from './payload.js'
 import { joinTransaction, type Store } from './store/store.js'
 import { deleteTasks, type NewTask, releaseTask } from './store/tasks.js'
 
@@ -12,6 +13,11 @@ export type AnyTransaction = Transaction<any>
 export interface CompleteOptions {
   /** Complete inside your own Kysely transaction, so that your writes and the end of the task are one. */
   readonly trx?: AnyTransaction
+}
+
+export interface ReleaseOptions {
+  /** Replaces the payload. Plain JSON. */
+  readonly payload?: unknown
 }
 
 /** A registered task in this process's hands. */
@@ -26,6 +32,8 @@ export interface TaskHandle {
    * `TaskLostError` when this process was declared dead, with `StoppedError` when the drain time of `stop()` is over.
    */
   readonly signal: AbortSignal
+  /** False once complete or release was called, whatever came of it. */
+  readonly open: boolean
   /**
    * Ends the task. With `trx` the end commits or rolls back together with the caller's own writes; after a rollback
    * the task is still registered, so complete or release it again.
@@ -36,11 +44,13 @@ export interface TaskHandle {
    */
   complete(options?: CompleteOptions): Promise<void>
   /**
-   * Gives the task back: it becomes runnable again at once. Counts as no crash.
+   * Gives the task back: its adapter recovers it at once. Counts as no crash. With `payload` the adapter gets that
+   * instead of what was registered, for instance to hear why.
    *
    * @throws TaskLostError, DatabaseError (the release is then retried with every heartbeat)
+   * @throws PayloadError, PayloadTooLargeError
    */
-  release(): Promise<void>
+  release(options?: ReleaseOptions): Promise<void>
   /**
    * Resolves when this process is known to be alive still; waits for the next heartbeat where its lease has run out
    * meanwhile. Ask before an effect that must not happen twice.
@@ -52,6 +62,7 @@ export interface TaskHandle {
 
 export interface HandleHooks {
   readonly store: Store
+  readonly maxPayloadBytes: number
   onCompleted(handle: TaskHandle): void
   /** The rows given back wait under this owner. */
   onReleased(processId: string): Promise<void>
@@ -100,10 +111,13 @@ export class Handle implements TaskHandle {
     return this.#serially(() => (trx === undefined ? this.#complete() : this.#completeIn(trx)))
   }
 
-  release(): Promise<void> {
-    return this.#serially(async () => {
+  async release({ payload }: ReleaseOptions = {}): Promise<void> {
+    const text = payload === undefined ? undefined : serializePayload(payload, this.#hooks.maxPayloadBytes)
+    await this.#serially(async () => {
       const { processId } = this.#incarnation
-      await this.#write('release', () => releaseTask(this.#hooks.store, processId, this.id))
+      await this.#write({ kind: 'release', payload: text }, () =>
+        releaseTask(this.#hooks.store, processId, this.id, text),
+      )
       await this.#hooks.onReleased(processId)
     })
   }
@@ -113,7 +127,7 @@ export class Handle implements TaskHandle {
   }
 
   async #complete(): Promise<void> {
-    await this.#write('complete', () => this.#incarnation.completions.add(this.id))
+    await this.#write({ kind: 'complete' }, () => this.#incarnation.completions.add(this.id))
     this.#hooks.onCompleted(this)
   }
 
@@ -127,7 +141,7 @@ export class Handle implements TaskHandle {
     this.#hooks.onCompleted(this)
   }
 
-  async #write(settlement: 'complete' | 'release', write: () => Promise<boolean>): Promise<void> {
+  async #write(settlement: Settlement, write: () => Promise<boolean>): Promise<void> {
     if (this.#state === 'ended') throw this.#lost()
     let done: boolean
     try {
@@ -136,7 +150,7 @@ export class Handle implements TaskHandle {
       this.#state = 'maybe'
       this.#incarnation.forget(this.id, settlement)
       throw new DatabaseError(
-        `Could not ${settlement} task ${this.fullId}: ${messageOf(cause)}. It is retried with every heartbeat.`,
+        `Could not ${settlement.kind} task ${this.fullId}: ${messageOf(cause)}. It is retried with every heartbeat.`,
         { cause },
       )
     }

@@ -162,7 +162,7 @@ export class TaskMonitor implements AsyncDisposable {
       written = await incarnation.registrations.add(task)
     } catch (cause) {
       // The row may be there all the same; heartbeats delete it until that is certain.
-      incarnation.forget(task.id, 'complete')
+      incarnation.forget(task.id, { kind: 'complete' })
       throw new DatabaseError(`Could not register task ${task.id}: ${messageOf(cause)}`, { cause })
     }
     if (written !== true) {
@@ -174,6 +174,7 @@ export class TaskMonitor implements AsyncDisposable {
     if (incarnation.ended) throw incarnation.lost()
     const handle = new Handle(task, controller.signal, incarnation, {
       store: this.#store,
+      maxPayloadBytes: this.config.maxPayloadBytes,
       onCompleted: (done) => this.#events.emit('completed', this.#taskEvent(done)),
       onReleased: (processId) => this.#recoverReleased(releasedOwner(processId), null),
     })
@@ -310,12 +311,12 @@ export class TaskMonitor implements AsyncDisposable {
     if (doubtful.size === 0) return
     const all = [...doubtful]
     try {
-      const toDelete = all.flatMap(([id, settlement]) => (settlement === 'complete' ? [id] : []))
+      const toDelete = all.flatMap(([id, settlement]) => (settlement.kind === 'complete' ? [id] : []))
       if (toDelete.length > 0) await deleteTasks(this.#store, processId, toDelete)
       for (const id of toDelete) incarnation.forget(id)
       for (const [id, settlement] of all) {
-        if (settlement !== 'release') continue
-        await releaseTask(this.#store, processId, id)
+        if (settlement.kind !== 'release') continue
+        await releaseTask(this.#store, processId, id, settlement.payload)
         incarnation.forget(id)
         await this.#recoverReleased(releasedOwner(processId), null)
       }

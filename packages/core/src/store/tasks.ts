@@ -93,10 +93,16 @@ export const releasedOwner = (processId: string): string => `${RELEASED}${proces
 export const isReleasedOwner = (processId: string): boolean =>
   processId.startsWith(RELEASED) && processId.split(':').length > 3
 
-/** Gives one task back. False when it was no longer this process's. */
-export async function releaseTask({ db, tables }: Store, processId: string, id: string): Promise<boolean> {
+/** Gives one task back, with a new payload where one is given. False when it was no longer this process's. */
+export async function releaseTask(
+  { db, tables }: Store,
+  processId: string,
+  id: string,
+  payload?: string,
+): Promise<boolean> {
   const { numAffectedRows } = await sql`
-    update ${tables.tasks} set process_id = ${releasedOwner(processId)}
+    update ${tables.tasks}
+    set process_id = ${releasedOwner(processId)}${payload === undefined ? sql`` : sql`, payload = ${payload}`}
     where process_id = ${processId} and id = ${id} and claim_token is null`.execute(db)
   return numAffectedRows === 1n
 }

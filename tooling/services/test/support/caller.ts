@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 
-export interface Started {
+const PROGRAM = fileURLToPath(new URL('./caller.mjs', import.meta.url))
+
+interface Started {
   readonly pids: number[]
   readonly urls: Record<string, string>
 }
@@ -29,7 +31,7 @@ export function startCaller(
   names: readonly string[],
   { tmp, ...user }: CallerOptions,
 ): Caller {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'caller.mjs'), ending, ...names], {
+  const child = spawn(process.execPath, [PROGRAM, ending, ...names], {
     env: { ...process.env, TMPDIR: tmp },
     stdio: ['ignore', 'pipe', ending === 'throw' ? 'ignore' : 'inherit'],
     ...user,

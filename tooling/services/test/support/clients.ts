@@ -25,7 +25,7 @@ export async function postgresQuery(url: string, text: string): Promise<Record<s
   }
 }
 
-export async function mysqlQuery(url: string, text: string): Promise<Record<string, string>[]> {
+async function mysqlQuery(url: string, text: string): Promise<Record<string, string>[]> {
   const connection = await mysql.createConnection(url)
   try {
     const [rows] = await connection.query(text)
@@ -36,7 +36,7 @@ export async function mysqlQuery(url: string, text: string): Promise<Record<stri
 }
 
 /** Sends one command in Redis's inline form and gives the first answer, as it comes. */
-export async function redisCommand(url: string, command: string): Promise<string> {
+async function redisCommand(url: string, command: string): Promise<string> {
   const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port) })
   try {
     await once(socket, 'connect')
