@@ -39,10 +39,6 @@ export interface SettleScope {
 /** Outcomes that show that the job was in flight in the dead process; the others met it elsewhere. */
 const COUNTED: ReadonlySet<JobOutcome['kind']> = new Set(['requeued', 'exhausted', 'quarantined'])
 
-/** Whether this recovery counts as a crash of the job. */
-export const isCrash = ({ orphan, started }: OrphanedJob): boolean =>
-  orphan.cause === 'crash' && started !== false
-
 /** Longest pause before a failed recovery is tried again, in ms. */
 const MAX_RETRY = 60_000
 
