@@ -1,0 +1,55 @@
+import type { Orphan } from '@holdfast/core'
+
+/** All that is needed to add a handed-off job anew, exactly as it was. */
+export interface JobSnapshot {
+  readonly id: string
+  readonly identifier: string
+  /** The payload's JSON text as graphile-worker stores it: parsing would round big numbers. */
+  readonly payload: string
+  readonly queueName: string | null
+  readonly priority: number
+  readonly attempts: number
+  readonly maxAttempts: number
+  readonly key: string | null
+  readonly flags: readonly string[] | null
+  /** The database's text of it. */
+  readonly runAt: string
+}
+
+/** A worker pool that is guarded: stands for every job that its lock ids hold. */
+export interface GuardPayload {
+  readonly kind: 'guard'
+  readonly lockIds: readonly string[]
+  /** Every job whose handler began has a row of its own: what the pool holds beyond them had not begun. */
+  readonly marksStarts: boolean
+}
+
+/** A job whose handler began, of a pool that fetches jobs ahead of running them. */
+export interface StartedPayload {
+  readonly kind: 'started'
+  readonly jobId: string
+  readonly lockId: string
+}
+
+/** A job that graphile-worker sees as finished while the work goes on here. */
+export interface HandOffPayload {
+  readonly kind: 'handOff'
+  readonly lockId: string
+  readonly job: JobSnapshot
+  /** The handler threw: graphile-worker's own retry rules apply. */
+  readonly failure?: string
+}
+
+export type TaskPayload = GuardPayload | StartedPayload | HandOffPayload
+
+const KINDS: ReadonlySet<unknown> = new Set<TaskPayload['kind']>(['guard', 'started', 'handOff'])
+
+/** @throws Error when the row was not written by this adapter */
+export function payloadOf({ fullId, payload }: Orphan): TaskPayload {
+  if (typeof payload === 'object' && payload !== null && 'kind' in payload && KINDS.has(payload.kind)) {
+    return payload as TaskPayload
+  }
+  throw new Error(
+    `Task ${fullId} was not registered by the graphile-worker adapter; does another adapter have the same name?`,
+  )
+}

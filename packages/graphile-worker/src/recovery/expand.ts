@@ -1,0 +1,61 @@
+import type { Orphan, OrphanedJob, RecoveryContext } from '@holdfast/core'
+import { type HandOffPayload, payloadOf } from '../payloads.js'
+import type { GraphileTables } from '../tables.js'
+import { type JobRow, lockJobs } from './held-jobs.js'
+import { unlockQueues } from './unlock.js'
+
+/** A job behind an orphan, and what graphile-worker has of it: no row when it is gone from there. */
+export interface JobDetail {
+  readonly lockIds: readonly string[]
+  readonly row: JobRow | undefined
+  readonly handOff?: HandOffPayload
+}
+
+export interface GraphileJob extends OrphanedJob {
+  readonly jobRef: string
+  readonly detail: JobDetail
+}
+
+/**
+ * A guard row stands for whatever its locks hold; the other rows for one job each. A job with a row of its own is left
+ * out of its guard's. Own rows sort before their guard (a UUID before a lock id), so of a pool that marks starts only
+ * jobs that had not begun are left when its guard row comes.
+ */
+export async function expandOrphans(
+  tables: GraphileTables,
+  orphans: readonly Orphan[],
+  context: RecoveryContext,
+): Promise<GraphileJob[]> {
+  const tasks = orphans.map((orphan) => ({ orphan, payload: payloadOf(orphan) }))
+  const lockIds = tasks.flatMap(({ payload }) => (payload.kind === 'guard' ? payload.lockIds : []))
+  const jobIds = tasks.flatMap(({ payload }) => {
+    if (payload.kind === 'guard') return []
+    return [payload.kind === 'started' ? payload.jobId : payload.job.id]
+  })
+  const rows = await lockJobs(context, tables, { lockIds, jobIds })
+  // Also those without a job left: a zombie's completion can leave a queue locked by nobody's job.
+  await unlockQueues(context, tables, lockIds)
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  const withOwnRow = new Set(jobIds)
+
+  return tasks.flatMap(({ orphan, payload }): GraphileJob[] => {
+    if (payload.kind === 'guard') {
+      const held = rows.filter(({ id, lockedBy }) => isHeld(payload.lockIds, lockedBy) && !withOwnRow.has(id))
+      return held.map((row) => ({
+        orphan,
+        jobRef: row.id,
+        started: !payload.marksStarts,
+        detail: { lockIds: payload.lockIds, row },
+      }))
+    }
+    if (payload.kind === 'started') {
+      const row = byId.get(payload.jobId)
+      return [{ orphan, jobRef: payload.jobId, detail: { lockIds: [payload.lockId], row } }]
+    }
+    const row = byId.get(payload.job.id)
+    return [{ orphan, jobRef: payload.job.id, detail: { lockIds: [payload.lockId], row, handOff: payload } }]
+  })
+}
+
+export const isHeld = (lockIds: readonly string[], lockedBy: string | null): boolean =>
+  lockedBy !== null && lockIds.includes(lockedBy)

@@ -1,0 +1,81 @@
+import type { Decision, JobOutcome } from '@holdfast/core'
+import type { HandOffPayload, JobSnapshot } from '../payloads.js'
+import { backoffMs } from '../tables.js'
+import { type GraphileJob, isHeld } from './expand.js'
+import type { JobRow } from './held-jobs.js'
+
+/** How a job goes on in graphile-worker. */
+export interface Continuation {
+  readonly attempts: number
+  /** Milliseconds from now; null keeps its time. */
+  readonly delayMs: number | null
+  /** Kept where null. */
+  readonly lastError: string | null
+  readonly outcome: (jobRef: string) => JobOutcome
+}
+
+/** What is to be done about one job. */
+export type Plan =
+  | { readonly kind: 'nothing'; readonly outcome: JobOutcome }
+  /** The row is there, held by the dead: unlock it in place. */
+  | { readonly kind: 'unlock'; readonly row: JobRow; readonly next: Continuation }
+  /** The row is gone, or about to be: add the job anew. */
+  | {
+      readonly kind: 'add'
+      readonly job: JobSnapshot
+      readonly remove: JobRow | undefined
+      readonly next: Continuation
+    }
+
+type DecidedGraphileJob = GraphileJob & { readonly decision: Decision }
+
+export function planFor(job: DecidedGraphileJob): Plan {
+  const { row, handOff, lockIds } = job.detail
+  if (row !== undefined && !isHeld(lockIds, row.lockedBy)) return nothing({ kind: 'alreadyThere' })
+  if (handOff !== undefined) {
+    // A row that is still there may be deleted any moment by the process that handed the job off, by id alone: taken
+    // over in place it would be lost. It is replaced.
+    return { kind: 'add', job: handOff.job, remove: row, next: continuation(job, handOff.job, handOff) }
+  }
+  if (row === undefined) return nothing({ kind: 'finished' })
+  return { kind: 'unlock', row, next: continuation(job, row) }
+}
+
+const nothing = (outcome: JobOutcome): Plan => ({ kind: 'nothing', outcome })
+
+function continuation(
+  { orphan, started, decision }: DecidedGraphileJob,
+  { attempts, maxAttempts }: { attempts: number; maxAttempts: number },
+  handOff?: HandOffPayload,
+): Continuation {
+  if (started === false) return goesOn(attempts - 1, null)
+  if (handOff?.failure !== undefined) {
+    const retried = { ...goesOn(attempts, backoffMs(attempts)), lastError: handOff.failure }
+    // Failed for good, as graphile-worker shows it; that is its own business and no recovery.
+    return attempts < maxAttempts ? retried : { ...retried, outcome: () => ({ kind: 'finished' }) }
+  }
+  if (decision.kind === 'quarantine') {
+    return { ...failed(maxAttempts, decision.reason), outcome: () => ({ kind: 'quarantined' }) }
+  }
+  // Handed over alive is no failed attempt; but a job that may be tried only once must not begin twice.
+  if (orphan.cause === 'release' && maxAttempts > 1) return goesOn(attempts - 1, null)
+  if (attempts >= maxAttempts) {
+    const reason = `Worker process died while running this job, on its last attempt (${attempts} of ${maxAttempts})`
+    return { ...failed(maxAttempts, reason), outcome: () => ({ kind: 'exhausted', reason }) }
+  }
+  return goesOn(attempts, decision.notBefore ?? null)
+}
+
+function goesOn(attempts: number, delayMs: number | null): Continuation {
+  return {
+    attempts: Math.max(0, attempts),
+    delayMs,
+    lastError: null,
+    outcome: (jobRef) => ({ kind: 'requeued', jobRef }),
+  }
+}
+
+/** As graphile-worker marks a job that will not run again: no attempts left, and the reason in `last_error`. */
+function failed(maxAttempts: number, reason: string): Omit<Continuation, 'outcome'> {
+  return { attempts: maxAttempts, delayMs: null, lastError: reason }
+}
