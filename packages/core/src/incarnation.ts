@@ -70,10 +70,10 @@ export class Incarnation {
     return new Promise((resolve) => this.#emptied.push(resolve))
   }
 
-  /** Resolves when the lease holds, if need be after the next heartbeat; rejects once this incarnation has ended. */
+  /** Resolves when heartbeats get through, if need be after the next one; rejects once this incarnation has ended. */
   confirm(): Promise<void> {
     if (this.#ended) return Promise.reject(this.lost())
-    if (!this.lease.expired) return Promise.resolve()
+    if (this.lease.confirmed) return Promise.resolve()
     return new Promise((resolve, reject) => this.#verdicts.push({ resolve, reject }))
   }
 

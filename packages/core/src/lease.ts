@@ -49,6 +49,11 @@ export class Lease {
     return this.remaining() <= 0
   }
 
+  /** Whether the last heartbeat got through and the lease still holds. */
+  get confirmed(): boolean {
+    return this.#gapFreeSince !== undefined && !this.expired
+  }
+
   /** Milliseconds since the last successful heartbeat was sent. */
   age(): number {
     return this.#renewedAt === undefined ? Number.POSITIVE_INFINITY : monotonicNow() - this.#renewedAt

@@ -52,8 +52,8 @@ export interface TaskHandle {
    */
   release(options?: ReleaseOptions): Promise<void>
   /**
-   * Resolves when this process is known to be alive still; waits for the next heartbeat where its lease has run out
-   * meanwhile. Ask before an effect that must not happen twice.
+   * Resolves when this process is known to be alive still; waits for the next successful heartbeat where the last one
+   * failed or the lease has run out meanwhile. Ask before an effect that must not happen twice.
    *
    * @throws TaskLostError when this process was declared dead
    */

@@ -35,10 +35,11 @@ function guarded(task: Task, guard: Guard): Task {
     const started =
       lockId !== null && guard.marksStarts(lockId) ? await guard.markStart(id, lockId) : undefined
     try {
-      const result = await task(payload, helpers)
-      await held?.confirm()
-      return result
+      return await task(payload, helpers)
     } finally {
+      // Also after a failure: while the database is away graphile-worker can't even write that down, and ends the
+      // process over it.
+      await held?.confirm()
       await started?.complete()
     }
   })

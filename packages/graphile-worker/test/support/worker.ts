@@ -13,6 +13,8 @@ import { graphileWorkerAdapter } from '../../src/index.js'
 export interface WorkerOptions {
   readonly url: string
   readonly concurrency?: number
+  /** Milliseconds; so long by default that only a notification can be what wakes a worker. */
+  readonly pollInterval?: number
   readonly handOffConcurrency?: number
   readonly monitor?: Partial<TaskMonitorOptions>
   readonly preset?: RunnerOptions['preset']
@@ -45,15 +47,27 @@ monitor.on('evicted', (event) => send({ type: 'evicted', ...event }))
 monitor.on('recovered', (event) => send({ type: 'recovered', ...event }))
 monitor.on('quarantined', (event) => send({ type: 'quarantined', ...event }))
 
-async function note(what: string, jobId: string, attempts: number): Promise<void> {
-  await db.insertInto('ledger').values({ what, job: jobId, attempts, pid: process.pid }).execute()
-}
-
-async function gateOpen(gate: string, signal: AbortSignal): Promise<void> {
+/** A handler is patient: while the database is away it waits, so that only Holdfast is what a test sees. */
+async function patiently<T>(query: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (;;) {
     signal.throwIfAborted()
-    const open = await db.selectFrom('gates').select('name').where('name', '=', gate).executeTakeFirst()
-    if (open !== undefined) return
+    try {
+      return await query()
+    } catch (error) {
+      console.error(`handler waits: ${error}`)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+}
+
+async function note(what: string, job: { id: string; attempts: number }, signal: AbortSignal): Promise<void> {
+  const row = { what, job: job.id, attempts: job.attempts, pid: process.pid }
+  await patiently(() => db.insertInto('ledger').values(row).execute(), signal)
+}
+
+async function gateOpen(name: string, signal: AbortSignal): Promise<void> {
+  const query = db.selectFrom('gates').select('name').where('name', '=', name)
+  while ((await patiently(() => query.executeTakeFirst(), signal)) === undefined) {
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
@@ -63,10 +77,10 @@ async function work(
   job: { id: string; attempts: number },
   signal: AbortSignal,
 ): Promise<void> {
-  await note('start', job.id, job.attempts)
+  await note('start', job, signal)
   if (gate !== undefined) await gateOpen(gate, signal)
   if (fail !== undefined) throw new Error(fail)
-  await note('finish', job.id, job.attempts)
+  await note('finish', job, signal)
 }
 
 const never = new AbortController().signal
@@ -85,7 +99,7 @@ const runner = await run({
   connectionString: options.url,
   concurrency: options.concurrency ?? 10,
   noHandleSignals: true,
-  pollInterval: 60_000,
+  pollInterval: options.pollInterval ?? 60_000,
   taskList,
   logger,
   preset: { ...options.preset, plugins: options.plain ? [] : [adapter.plugin] },

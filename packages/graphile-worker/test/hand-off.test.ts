@@ -1,0 +1,98 @@
+import { until } from '@holdfast/chaos'
+import { sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { graphileWorkerAdapter } from '../src/index.js'
+import { Fixture } from './support/fixture.js'
+
+describe('a handed-off job', () => {
+  let fixture: Fixture
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
+
+  it('is finished for graphile-worker while it goes on under the monitor', async () => {
+    await fixture.worker({ concurrency: 1 })
+    for (let n = 0; n < 5; n++) await fixture.add('handed', { gate: 'open' })
+    await fixture.started(5)
+    await until(async () => (await fixture.jobs()).length === 0)
+    expect((await fixture.tasks()).filter(({ kind }) => kind === 'handOff')).toHaveLength(5)
+    await fixture.openGate('open')
+    await fixture.finished(5)
+    await until(async () => (await fixture.tasks()).every(({ kind }) => kind === 'guard'))
+  })
+
+  it('that fails is retried by graphile-worker’s own rules, with its error and the next attempt', async () => {
+    await fixture.worker({ pollInterval: 500 })
+    await fixture.add(
+      'handed',
+      { fail: 'no luck' },
+      { maxAttempts: 5, priority: 3, jobKey: 'k', queueName: 'q' },
+    )
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError === 'no luck'))
+    const [job] = await fixture.jobs()
+    expect(job).toMatchObject({
+      identifier: 'handed',
+      attempts: 1,
+      maxAttempts: 5,
+      priority: 3,
+      key: 'k',
+      queueName: 'q',
+      lockedBy: null,
+      due: false,
+    })
+    expect((await sql`select * from holdfast_crashes`.execute(fixture.db)).rows).toEqual([])
+    await fixture.started(2)
+    expect((await fixture.ledger('start')).map(({ attempts }) => attempts)).toEqual([1, 2])
+  })
+
+  it('that fails on its last attempt stays failed, with its error', async () => {
+    await fixture.worker()
+    await fixture.add('handed', { fail: 'no luck' }, { maxAttempts: 1 })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError === 'no luck'))
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ attempts: 1, maxAttempts: 1, available: false }),
+    ])
+    expect((await sql`select * from holdfast_quarantine`.execute(fixture.db)).rows).toEqual([])
+  })
+
+  it('waits when the process works on as many as it may, and keeps its worker waiting', async () => {
+    await fixture.worker({ concurrency: 2, handOffConcurrency: 3 })
+    for (let n = 0; n < 8; n++) await fixture.add('handed', { gate: 'open' })
+    await fixture.started(3)
+    // Three work, two wait for a place in a worker of their own, three were never fetched.
+    await until(async () => (await fixture.jobs()).length === 5)
+    await until(async () => (await fixture.jobs()).filter(({ lockedBy }) => lockedBy !== null).length === 2)
+    expect((await fixture.jobs()).filter(({ attempts }) => attempts === 0)).toHaveLength(3)
+    expect(await fixture.ledger('start')).toHaveLength(3)
+    await fixture.openGate('open')
+    await fixture.finished(8)
+  })
+
+  it('that still waits for a place when the worker stops is given back with its attempt', async () => {
+    const worker = await fixture.worker({ concurrency: 2, handOffConcurrency: 1 })
+    for (let n = 0; n < 2; n++) await fixture.add('handed', { gate: 'open' })
+    await fixture.started(1)
+    await until(async () => (await fixture.jobs()).filter(({ lockedBy }) => lockedBy !== null).length === 1)
+    worker.send('stop')
+    await until(async () =>
+      (await fixture.jobs()).some(({ attempts, lockedBy }) => attempts === 0 && lockedBy === null),
+    )
+    await worker.message('stopped')
+    expect(await fixture.ledger('start')).toHaveLength(1)
+    expect((await fixture.jobs()).map(({ available }) => available)).toEqual([true, true])
+  })
+})
+
+describe('the adapter', () => {
+  it('refuses wrong options before any work starts', () => {
+    const adapter = graphileWorkerAdapter()
+    for (const concurrency of [0, 1.5, Number.NaN]) {
+      expect(() => adapter.handOff(async () => undefined, { concurrency })).toThrow(
+        /concurrency must be .*: /,
+      )
+    }
+    expect(() => graphileWorkerAdapter({ schema: '' })).toThrow('schema must be a non-empty string')
+    expect(Object.isFrozen(adapter)).toBe(true)
+  })
+})
