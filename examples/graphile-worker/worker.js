@@ -1,0 +1,29 @@
+import { migrate, TaskMonitor } from '@holdfast/core'
+import { graphileWorkerAdapter } from '@holdfast/graphile-worker'
+import { run } from 'graphile-worker'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import { askModel, sendEmail } from './tasks.js'
+
+const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL })
+pool.on('error', console.warn) // without these two, pg ends the process when the database restarts
+pool.on('connect', (client) => client.on('error', console.warn))
+const db = new Kysely({ dialect: new PostgresDialect({ pool }) })
+
+const adapter = graphileWorkerAdapter()
+const monitor = new TaskMonitor({ db, adapters: [adapter] })
+await migrate(db)
+await monitor.start()
+
+const runner = await run({
+  connectionString: process.env.DATABASE_URL,
+  noHandleSignals: true, // ours below wait until everything is handed over
+  preset: { plugins: [adapter.plugin] }, // guard: the jobs of a killed worker run again in seconds
+  taskList: {
+    send_email: sendEmail,
+    ask_model: adapter.handOff(askModel, { concurrency: 100 }), // hand-off: for slow, patient work
+  },
+})
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => runner.stop())
+await runner.promise.finally(() => monitor.stop({ drain: 10_000 }))
+await db.destroy()
