@@ -17,6 +17,7 @@ await monitor.start()
 
 const runner = await run({
   connectionString: process.env.DATABASE_URL,
+  concurrency: 10,
   noHandleSignals: true, // ours below wait until everything is handed over
   preset: { plugins: [adapter.plugin] }, // guard: the jobs of a killed worker run again in seconds
   taskList: {
