@@ -3,4 +3,7 @@ import { build, exitCode, install, root } from './workspace.mjs'
 
 await install()
 await build('@holdfast/demo...')
-process.exitCode = await exitCode(process.execPath, [`${root}/tooling/demo/dist/index.js`, ...process.argv.slice(2)])
+process.exitCode = await exitCode(process.execPath, [
+  `${root}/tooling/demo/dist/index.js`,
+  ...process.argv.slice(2),
+])

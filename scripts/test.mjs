@@ -12,12 +12,14 @@ if (args.length === 0) await run(...pnpm('check'))
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'))
 const report = join(folder, 'report.json')
-const { startServices } = await import('../tooling/services/dist/index.js')
+const { startServices } = await import('@holdfast/services')
 const services = await startServices(['postgres'], { log: (line) => console.error(line) })
 let code
 try {
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  code = await exitCode(`${root}/node_modules/.bin/vitest`, ['run', ...reporters, ...args], { env: services.urls })
+  code = await exitCode(`${root}/node_modules/.bin/vitest`, ['run', ...reporters, ...args], {
+    env: services.urls,
+  })
 } finally {
   await services.stop()
 }
@@ -33,7 +35,8 @@ function summarize(exit) {
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-  for (const [name, count] of perPackage(result)) console.log(`${name}: ${count.passed} passed, ${count.failed} failed`)
+  for (const [name, count] of perPackage(result))
+    console.log(`${name}: ${count.passed} passed, ${count.failed} failed`)
   const { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped } = result
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
   return passed === 0 ? 1 : exit

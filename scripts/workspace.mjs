@@ -41,7 +41,9 @@ export const pnpm = (...args) => ['npx', ['--yes', packageManager, ...args]]
 export async function install() {
   requireNode()
   const stamp = `${root}/node_modules/.holdfast-lock`
-  const lock = createHash('sha256').update(readFileSync(`${root}/pnpm-lock.yaml`)).digest('hex')
+  const lock = createHash('sha256')
+    .update(readFileSync(`${root}/pnpm-lock.yaml`))
+    .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   console.error(`Installing the workspace's dependencies with ${packageManager} …`)
   await run(...pnpm('install', '--frozen-lockfile', '--reporter=append-only'), { env: { CI: 'true' } })

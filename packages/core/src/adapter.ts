@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from 'kysely'
+import type { Transaction } from 'kysely'
 import type { Logger } from './logger.js'
 import type { TaskMonitor } from './task-monitor.js'
 
@@ -96,5 +96,3 @@ export interface QueueAdapter {
   /** Called when `stop()` begins. Must take no more jobs; `signal` aborts when the drain time is over. */
   onStop?(monitor: TaskMonitor, signal: AbortSignal): void | Promise<void>
 }
-
-export type AnyKysely = Kysely<unknown>

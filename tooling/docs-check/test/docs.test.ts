@@ -1,0 +1,86 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const here = fileURLToPath(new URL('../', import.meta.url))
+const scratch = join(here, `.cache/blocks-${process.pid}`)
+
+interface Block {
+  readonly page: string
+  readonly line: number
+  readonly language: string
+  readonly text: string
+}
+
+const pages = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], {
+  cwd: root,
+})
+  .toString()
+  .split('\n')
+  .filter((page) => page !== '' && !page.startsWith('.changeset') && existsSync(join(root, page)))
+
+function blocksOf(page: string): Block[] {
+  const text = readFileSync(join(root, page), 'utf8')
+  return [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((match) => ({
+    page,
+    line: text.slice(0, match.index).split('\n').length,
+    language: match[1]!,
+    text: match[2]!,
+  }))
+}
+
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+describe('the docs', () => {
+  const blocks = pages.flatMap(blocksOf)
+
+  it('have code blocks that compile', () => {
+    mkdirSync(scratch, { recursive: true })
+    const checked = blocks.filter(({ language }) => language === 'ts')
+    expect(checked.length).toBeGreaterThan(3)
+    for (const { page, line, text } of checked) {
+      const name = `${page.replaceAll('/', '_')}-line-${line}.ts`
+      writeFileSync(join(scratch, name), `${text}\nexport {}\n`)
+    }
+    const config = { extends: '../../../../tsconfig.base.json', include: ['*.ts', '../../ambient.d.ts'] }
+    writeFileSync(join(scratch, 'tsconfig.json'), JSON.stringify(config))
+    const tsc = join(root, 'node_modules/.bin/tsc')
+    let errors = ''
+    try {
+      execFileSync(tsc, ['-p', scratch], { encoding: 'utf8' })
+    } catch (error) {
+      errors = (error as { stdout: string }).stdout
+    }
+    expect(errors).toBe('')
+  })
+
+  it('show the quick start as it is in the example', () => {
+    const file = readFileSync(join(root, 'examples/graphile-worker/worker.js'), 'utf8')
+    const quickStart = blocksOf('README.md').filter(({ language }) => language === 'js')
+    expect(quickStart.map(({ text }) => text)).toEqual([file])
+  })
+
+  it('link to files that exist', () => {
+    const broken = pages.flatMap((page) => {
+      const text = readFileSync(join(root, page), 'utf8')
+      const links = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)].map((match) => match[1]!)
+      return links
+        .filter((link) => !existsSync(join(root, dirname(page), link)))
+        .map((link) => `${page}: ${link}`)
+    })
+    expect(broken).toEqual([])
+  })
+
+  it('name every option of the monitor', async () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    const source = readFileSync(join(root, 'packages/core/src/options.ts'), 'utf8')
+    const options = [...source.matchAll(/^ {2}readonly (\w+)\??: /gm)].map((match) => match[1]!)
+    const missing = options.filter(
+      (option) => !readme.includes(`\`${option}\``) && !['db', 'adapters', 'dialect'].includes(option),
+    )
+    expect(missing).toEqual([])
+  })
+})
