@@ -1,7 +1,8 @@
 import { monotonicNow, sleep } from './clock.js'
 import { DatabaseError, LeaseExpiredError } from './errors.js'
-import type { Events } from './events.js'
+import { type Events, messageOf } from './events.js'
 import type { Incarnation } from './incarnation.js'
+import type { Logger } from './logger.js'
 import type { MonitorConfig } from './options.js'
 import { beat } from './store/processes.js'
 import type { Store } from './store/store.js'
@@ -20,6 +21,7 @@ export class Heartbeat {
   readonly #store: Store
   readonly #config: MonitorConfig
   readonly #events: Events
+  readonly #logger: Logger
   readonly #hooks: HeartbeatHooks
   readonly #stopping = new AbortController()
   #wake = new AbortController()
@@ -27,10 +29,11 @@ export class Heartbeat {
   #failures = 0
   #loop: Promise<void> | undefined
 
-  constructor(store: Store, config: MonitorConfig, events: Events, hooks: HeartbeatHooks) {
+  constructor(store: Store, config: MonitorConfig, events: Events, logger: Logger, hooks: HeartbeatHooks) {
     this.#store = store
     this.#config = config
     this.#events = events
+    this.#logger = logger
     this.#hooks = hooks
   }
 
@@ -81,6 +84,7 @@ export class Heartbeat {
         return
       }
       incarnation.lease.renew(sentAt, databaseMs)
+      if (this.#failures > 0) this.#logger.warn(`heartbeats get through again after ${this.#failures} failed`)
       this.#failures = 0
       incarnation.alive()
       this.#watch()
@@ -88,6 +92,7 @@ export class Heartbeat {
     } catch (error) {
       incarnation.lease.interrupt()
       this.#failures += 1
+      if (this.#failures === 1) this.#logger.warn(`a heartbeat failed: ${messageOf(error)}`)
       this.#events.emit('heartbeatFailed', { error, failures: this.#failures })
     }
   }
@@ -106,6 +111,9 @@ export class Heartbeat {
       return
     }
     const { processId, tasks, lease } = incarnation
+    this.#logger.warn(
+      `the lease of ${processId} has run out here: ${tasks.size} tasks are told to end, none begins`,
+    )
     this.#events.emit('leaseExpired', { processId, tasks: tasks.size })
     incarnation.abort(
       new LeaseExpiredError(

@@ -7,10 +7,16 @@ import type { Store } from './store/store.js'
 import { deleteTasks, insertTasks, type NewTask } from './store/tasks.js'
 import { WriteBatcher } from './write-batcher.js'
 
-/** What a heartbeat does about a task whose last write had an unknown outcome. */
-export type Settlement =
+/** How a task was to end when the write that ends it had an unknown outcome. */
+export type EndSettlement =
   | { readonly kind: 'complete' }
   | { readonly kind: 'release'; readonly payload?: string | undefined }
+
+/** What a heartbeat does about a task whose last write had an unknown outcome. */
+export type Settlement =
+  | EndSettlement
+  /** The INSERT may have happened, or happen yet: deleted until `until` (monotonic ms), when it no longer can. */
+  | { readonly kind: 'unregister'; readonly until: number }
 
 /**
  * One life of this process under one process id: from its registration to its end or eviction. Tasks belong to the
@@ -51,9 +57,10 @@ export class Incarnation {
     return this.#ended
   }
 
-  /** Tasks that a drain waits for: those in flight and those not yet settled. */
+  /** Tasks that a drain waits for: those in flight and those whose end is not yet certain. */
   get open(): number {
-    return this.tasks.size + this.doubtful.size
+    const ending = [...this.doubtful.values()].filter(({ kind }) => kind !== 'unregister')
+    return this.tasks.size + ending.length
   }
 
   /** The task is no longer in flight here; `settlement` says what is still owed to the database. */

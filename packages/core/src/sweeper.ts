@@ -22,12 +22,16 @@ export interface SweeperParts {
   current(): Incarnation
 }
 
+/** Milliseconds between prunings: they read whole tables. */
+const PRUNE_INTERVAL = 3_600_000
+
 /** Sweeps one queue, whenever it gets the queue's GC lock, from `start` to `stop`. */
 export class Sweeper {
   readonly #parts: SweeperParts
   readonly #lock: string
   readonly #stopping = new AbortController()
   #loop: Promise<void> | undefined
+  #prunedAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: SweeperParts) {
     this.#parts = parts
@@ -66,7 +70,7 @@ export class Sweeper {
   async #try(): Promise<number> {
     const { store, config, current } = this.#parts
     const incarnation = current()
-    if (incarnation.lease.expired) return 0
+    if (!incarnation.lease.confirmed) return 0
     const holder = incarnation.processId
     const { gcLockTtl: ttl, sweepInterval: interval } = config
     const sentAt = monotonicNow()
@@ -115,10 +119,19 @@ export class Sweeper {
       counts.quarantined += done.quarantined
       counts.failed += done.failed
       if (!(await renew())) break
+      for (const other of await countOtherQueues(store, owner.processId, queues))
+        events.emit('unknownQueue', other)
     }
     await deleteEmptyProcesses(store)
+    await this.#prune()
+    events.emit('sweep', { queue: adapter.name, fenced, ...counts, durationMs: monotonicNow() - startedAt })
+  }
+
+  async #prune(): Promise<void> {
+    if (monotonicNow() - this.#prunedAt < PRUNE_INTERVAL) return
+    const { store, config } = this.#parts
+    this.#prunedAt = monotonicNow()
     await pruneCrashes(store, config.crashWindow)
     await pruneRecoveries(store, config.historyRetention)
-    events.emit('sweep', { queue: adapter.name, fenced, ...counts, durationMs: monotonicNow() - startedAt })
   }
 }

@@ -2,7 +2,7 @@ import type { Transaction } from 'kysely'
 import { ConfigError, DatabaseError, TaskLostError } from './errors.js'
 import { messageOf } from './events.js'
 import { fullTaskId } from './identity.js'
-import type { Incarnation, Settlement } from './incarnation.js'
+import type { EndSettlement, Incarnation } from './incarnation.js'
 import { serializePayload } from './payload.js'
 import { joinTransaction, type Store } from './store/store.js'
 import { deleteTasks, type NewTask, releaseTask } from './store/tasks.js'
@@ -68,8 +68,8 @@ export interface HandleHooks {
   onReleased(processId: string): Promise<void>
 }
 
-/** `maybe`: a write was sent whose outcome is unknown. `pending`: it is up to the caller's transaction. */
-type State = 'open' | 'maybe' | 'pending' | 'ended'
+/** `maybe…`: such a write was sent and its outcome is unknown. `pending`: it is up to the caller's transaction. */
+type State = 'open' | 'maybe-complete' | 'maybe-release' | 'pending' | 'ended'
 
 export class Handle implements TaskHandle {
   readonly id: string
@@ -141,21 +141,21 @@ export class Handle implements TaskHandle {
     this.#hooks.onCompleted(this)
   }
 
-  async #write(settlement: Settlement, write: () => Promise<boolean>): Promise<void> {
+  async #write(settlement: EndSettlement, write: () => Promise<boolean>): Promise<void> {
     if (this.#state === 'ended') throw this.#lost()
     let done: boolean
     try {
       done = await write()
     } catch (cause) {
-      this.#state = 'maybe'
+      this.#state = `maybe-${settlement.kind}`
       this.#incarnation.forget(this.id, settlement)
       throw new DatabaseError(
         `Could not ${settlement.kind} task ${this.fullId}: ${messageOf(cause)}. It is retried with every heartbeat.`,
         { cause },
       )
     }
-    // After a write of unknown outcome a missing row most likely means that it had been done.
-    const lost = !done && (this.#state !== 'maybe' || this.#incarnation.ended)
+    // The row is gone, and a write like this one had an unknown outcome: so it had been done.
+    const lost = !done && (this.#state !== `maybe-${settlement.kind}` || this.#incarnation.ended)
     this.#state = 'ended'
     this.#incarnation.forget(this.id)
     if (lost) throw this.#lost()

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { QueueAdapter } from './adapter.js'
 import { monotonicNow } from './clock.js'
+import { settleDoubtful } from './doubtful.js'
 import {
   ConfigError,
   DatabaseError,
@@ -25,7 +26,7 @@ import { Recovery } from './recovery.js'
 import { deleteEmptyProcesses, insertProcess, listProcesses, releaseProcess } from './store/processes.js'
 import { countQuarantine } from './store/quarantine.js'
 import { openStore, type Store } from './store/store.js'
-import { countTasks, deleteTasks, releasedOwner, releaseTask } from './store/tasks.js'
+import { countTasks, releasedOwner } from './store/tasks.js'
 import { Sweeper } from './sweeper.js'
 import { Handle, type TaskHandle } from './task-handle.js'
 import { version } from './version.js'
@@ -59,7 +60,7 @@ export class TaskMonitor implements AsyncDisposable {
     this.#incarnation = new Incarnation(this.#store, config)
     const current = () => this.#incarnation
     this.#recovery = new Recovery(this.#store, config, this.#events, logger, () => this.processId)
-    this.#heartbeat = new Heartbeat(this.#store, config, this.#events, {
+    this.#heartbeat = new Heartbeat(this.#store, config, this.#events, logger, {
       current,
       onBeat: (incarnation) => void this.#settle(incarnation),
       onEvicted: (incarnation) => this.#evicted(incarnation),
@@ -102,24 +103,32 @@ export class TaskMonitor implements AsyncDisposable {
    */
   start(): Promise<void> {
     if (this.#stopping !== undefined) return Promise.reject(this.#stoppedError())
-    this.#starting ??= this.#start().catch((error) => {
-      this.#starting = undefined
-      this.#state = 'new'
-      throw error
-    })
+    this.#starting ??= this.#start()
     return this.#starting
   }
 
   async #start(): Promise<void> {
     this.#state = 'starting'
-    await this.#database('start', async () => {
-      await checkSchema(this.#store)
-      await this.#enlist(this.#incarnation)
-    })
+    try {
+      await this.#database('start', async () => {
+        await checkSchema(this.#store)
+        await this.#enlist(this.#incarnation)
+      })
+    } catch (error) {
+      this.#state = 'new'
+      this.#starting = undefined
+      throw error
+    }
     this.#heartbeat.start()
     this.#state = 'running'
-    for (const adapter of this.#adapters) await adapter.onStart?.(this)
-    await this.#database('start', () => Promise.all(this.#sweepers.map((sweeper) => sweeper.start())))
+    try {
+      for (const adapter of this.#adapters) await adapter.onStart?.(this)
+      await this.#database('start', () => Promise.all(this.#sweepers.map((sweeper) => sweeper.start())))
+    } catch (error) {
+      // Half started it would beat for ever: whoever wants to try again makes a new monitor.
+      void this.stop({ drain: 0 })
+      throw error
+    }
     this.#events.emit('started', { processId: this.processId })
   }
 
@@ -162,7 +171,7 @@ export class TaskMonitor implements AsyncDisposable {
       written = await incarnation.registrations.add(task)
     } catch (cause) {
       // The row may be there all the same; heartbeats delete it until that is certain.
-      incarnation.forget(task.id, { kind: 'complete' })
+      incarnation.forget(task.id, { kind: 'unregister', until: monotonicNow() + this.config.orphanThreshold })
       throw new DatabaseError(`Could not register task ${task.id}: ${messageOf(cause)}`, { cause })
     }
     if (written !== true) {
@@ -241,11 +250,15 @@ export class TaskMonitor implements AsyncDisposable {
       return
     }
     await this.#starting.catch(() => undefined) // start() has told its caller.
-    if (this.#state !== 'running') return
+    if (this.#state !== 'running') {
+      this.#state = 'stopped'
+      return
+    }
     this.#state = 'stopping'
     await this.#drain(drain)
     await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
     await this.#heartbeat.stop()
+    await this.#settle(this.#incarnation)
     const { processId, tasks } = this.#incarnation
     const released = tasks.size
     this.#incarnation.end(
@@ -307,32 +320,21 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** Carries out writes whose outcome was unknown, until it is known. */
   async #settle(incarnation: Incarnation): Promise<void> {
-    const { processId, doubtful } = incarnation
-    if (doubtful.size === 0) return
-    const all = [...doubtful]
     try {
-      const toDelete = all.flatMap(([id, settlement]) => (settlement.kind === 'complete' ? [id] : []))
-      if (toDelete.length > 0) await deleteTasks(this.#store, processId, toDelete)
-      for (const id of toDelete) incarnation.forget(id)
-      for (const [id, settlement] of all) {
-        if (settlement.kind !== 'release') continue
-        await releaseTask(this.#store, processId, id, settlement.payload)
-        incarnation.forget(id)
-        await this.#recoverReleased(releasedOwner(processId), null)
-      }
+      await settleDoubtful(this.#store, incarnation, (owner) => this.#recoverReleased(owner, null))
     } catch (error) {
       this.#events.fail('could not settle writes of unknown outcome; the next heartbeat tries again', error)
     }
   }
 
-  async #recoverReleased(owner: string, state: 'released' | null): Promise<void> {
+  async #recoverReleased(processId: string, state: 'released' | null): Promise<void> {
     try {
       await this.#recovery.recoverOwner(
-        { processId: owner, state, orphanedForMs: null },
+        { processId, state, orphanedForMs: null },
         { adapters: this.#adapters },
       )
     } catch (error) {
-      this.#events.fail(`could not recover what ${owner} gave back; the next sweep does`, error)
+      this.#events.fail(`could not recover what ${processId} gave back; the next sweep does`, error)
     }
   }
 

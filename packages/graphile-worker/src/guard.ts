@@ -15,28 +15,39 @@ interface GuardedPool {
   task: Promise<TaskHandle>
 }
 
+/** A value that is waited for. */
+class Gate<T> {
+  open!: (value: T) => void
+  readonly value = new Promise<T>((resolve) => {
+    this.open = resolve
+  })
+}
+
 /** Keeps one task row for each worker pool of this process: it stands for whatever the pool has locked. */
 export class Guard {
   readonly #queue: string
   readonly #pools = new Map<string, GuardedPool>()
-  readonly #monitor: Promise<TaskMonitor>
-  #started!: (monitor: TaskMonitor) => void
+  #monitor = new Gate<TaskMonitor>()
+  #running = false
 
   constructor(queue: string) {
     this.#queue = queue
-    this.#monitor = new Promise((resolve) => {
-      this.#started = resolve
-    })
   }
 
   /** The monitor runs: pools that wait for it can be protected. */
   start(monitor: TaskMonitor): void {
-    this.#started(monitor)
+    this.#running = true
+    this.#monitor.open(monitor)
+  }
+
+  /** Whether the monitor runs, so that a worker needn't wait for it. */
+  get running(): boolean {
+    return this.#running
   }
 
   /** Waits until the monitor has started. */
   monitor(): Promise<TaskMonitor> {
-    return this.#monitor
+    return this.#monitor.value
   }
 
   /** Begins to protect a pool; its workers wait for `ready` before they fetch. */
@@ -89,7 +100,7 @@ export class Guard {
 
   /** Marks that a job's handler begins, for pools that lock jobs long before. */
   async markStart(jobId: string, lockId: string): Promise<TaskHandle> {
-    const monitor = await this.#monitor
+    const monitor = await this.monitor()
     const payload: StartedPayload = { kind: 'started', jobId, lockId }
     return monitor.register({ queue: this.#queue, jobRef: jobId, payload })
   }
@@ -109,6 +120,8 @@ export class Guard {
 
   /** The monitor stops: no pool may go on without it. */
   async stop(): Promise<void> {
+    this.#running = false
+    this.#monitor = new Gate()
     await this.#shutDown([...this.#pools.values()], 'Holdfast: the monitor stops')
   }
 
@@ -122,7 +135,7 @@ export class Guard {
   }
 
   async #register(lockId: string, marksStarts: boolean, given: AbortSignal): Promise<TaskHandle> {
-    const monitor = await abortable(this.#monitor, given)
+    const monitor = await abortable(this.monitor(), given)
     const payload: GuardPayload = { kind: 'guard', lockIds: [lockId], marksStarts }
     for (;;) {
       try {

@@ -41,7 +41,10 @@ export function guardPlugin({ guard, schema }: PluginParts): GraphileConfig.Plug
           }
           const marksStarts = (ctx.resolvedPreset.worker?.localQueue?.size ?? -1) > 0
           const report = (error: unknown): void => ctx.logger.error(`Holdfast: ${String(error)}`)
-          ctx.events.on('pool:create', ({ workerPool }) => guard.protect(workerPool, marksStarts))
+          ctx.events.on('pool:create', ({ workerPool }) => {
+            if (!guard.running) ctx.logger.warn('Holdfast: no job is taken before `await monitor.start()`.')
+            guard.protect(workerPool, marksStarts)
+          })
           ctx.events.on('pool:gracefulShutdown', ({ workerPool }) => guard.close(workerPool))
           ctx.events.on('pool:forcefulShutdown', ({ workerPool }) => guard.close(workerPool))
           ctx.events.on('pool:release', ({ workerPool }) => void guard.end(workerPool).catch(report))
