@@ -1,7 +1,7 @@
 import { monotonicNow } from './clock.js'
 import type { Incarnation } from './incarnation.js'
 import { chunks, type Store } from './store/store.js'
-import { deleteTasks, releasedOwner, releaseTask } from './store/tasks.js'
+import { deleteTasks, releasedOwner, releaseTask, uncommittedTasks } from './store/tasks.js'
 
 /**
  * Repeats the writes whose outcome is unknown and forgets those that are certain now. Whoever died in the middle of one
@@ -13,6 +13,7 @@ export async function settleDoubtful(
   recover: (owner: string) => Promise<void>,
 ): Promise<void> {
   const { processId, doubtful } = incarnation
+  await settlePending(store, incarnation)
   if (doubtful.size === 0) return
   const all = [...doubtful]
   const now = monotonicNow()
@@ -28,5 +29,16 @@ export async function settleDoubtful(
     await releaseTask(store, processId, id, settlement.payload)
     incarnation.forget(id)
     await recover(releasedOwner(processId))
+  }
+}
+
+/** Learns what became of transactions that tasks were completed in. */
+async function settlePending(store: Store, incarnation: Incarnation): Promise<void> {
+  for (const ids of chunks([...incarnation.pending.keys()])) {
+    const { present, free } = await uncommittedTasks(store, incarnation.processId, ids)
+    for (const id of ids) {
+      if (!present.has(id)) incarnation.pending.delete(id)
+      else if (free.has(id)) incarnation.rolledBack(id)
+    }
   }
 }

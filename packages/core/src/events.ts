@@ -90,10 +90,8 @@ export class Events {
 
   /** Emits `error` and writes it to the log, so that it is seen even when nobody listens. */
   fail(what: string, cause: unknown): void {
-    const error = HoldfastError.is(cause)
-      ? cause
-      : new HoldfastError(`${what}: ${messageOf(cause)}`, { cause })
-    this.#logger.error(error === cause ? `${what}: ${error.message}` : error.message)
+    const error = new HoldfastError(`${what}: ${messageOf(cause)}`, { cause })
+    this.#logger.error(error.message)
     this.emit('error', error)
   }
 
@@ -112,6 +110,15 @@ export class Events {
       report(error)
     }
   }
+}
+
+/** Longest error text that is stored, in characters. */
+const MAX_STORED = 4_000
+
+/** An error text that every database stores: no NUL, and no longer than a person reads. */
+export function storedMessageOf(error: unknown): string {
+  const text = HoldfastError.is(error) ? `${error.code}: ${error.message}` : messageOf(error)
+  return text.replaceAll('\0', '\ufffd').slice(0, MAX_STORED)
 }
 
 export function messageOf(error: unknown): string {

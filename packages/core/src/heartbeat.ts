@@ -1,11 +1,15 @@
 import { monotonicNow, sleep } from './clock.js'
-import { DatabaseError, LeaseExpiredError } from './errors.js'
+import { LeaseExpiredError } from './errors.js'
 import { type Events, messageOf } from './events.js'
 import type { Incarnation } from './incarnation.js'
 import type { Logger } from './logger.js'
 import type { MonitorConfig } from './options.js'
 import { beat } from './store/processes.js'
 import type { Store } from './store/store.js'
+import { withTimeout } from './timeout.js'
+
+/** Heartbeats that may wait for an answer at once: each holds a connection of the pool. */
+const MAX_UNANSWERED = 3
 
 export interface HeartbeatHooks {
   /** The incarnation that beats now. */
@@ -27,6 +31,7 @@ export class Heartbeat {
   #wake = new AbortController()
   #watchdog: NodeJS.Timeout | undefined
   #failures = 0
+  #unanswered = 0
   #loop: Promise<void> | undefined
 
   constructor(store: Store, config: MonitorConfig, events: Events, logger: Logger, hooks: HeartbeatHooks) {
@@ -70,31 +75,47 @@ export class Heartbeat {
     }
   }
 
+  /**
+   * A heartbeat that hangs must not keep the next one from being tried, perhaps on a connection that works; when its
+   * answer comes late after all, it counts from when it was sent.
+   */
   async #beat(incarnation: Incarnation): Promise<void> {
+    if (this.#unanswered >= MAX_UNANSWERED) return
+    const { heartbeatInterval, orphanThreshold } = this.#config
     const sentAt = monotonicNow()
+    this.#unanswered += 1
+    const answer = beat(this.#store, incarnation.processId, orphanThreshold).finally(() => {
+      this.#unanswered -= 1
+    })
+    const handled = answer.then((databaseMs) => this.#answered(incarnation, sentAt, databaseMs))
     try {
-      const { orphanThreshold } = this.#config
-      const databaseMs = await withTimeout(
-        beat(this.#store, incarnation.processId, orphanThreshold),
-        orphanThreshold,
-      )
-      if (databaseMs === undefined) {
-        await this.#hooks.onEvicted(incarnation)
-        this.#watch()
-        return
-      }
-      incarnation.lease.renew(sentAt, databaseMs)
-      if (this.#failures > 0) this.#logger.warn(`heartbeats get through again after ${this.#failures} failed`)
-      this.#failures = 0
-      incarnation.alive()
-      this.#watch()
-      this.#hooks.onBeat(incarnation)
+      await withTimeout(handled, heartbeatInterval, `a heartbeat of ${incarnation.processId}`)
     } catch (error) {
-      incarnation.lease.interrupt()
-      this.#failures += 1
-      if (this.#failures === 1) this.#logger.warn(`a heartbeat failed: ${messageOf(error)}`)
-      this.#events.emit('heartbeatFailed', { error, failures: this.#failures })
+      handled.catch(() => undefined) // Told here already, be it late or failed.
+      this.#failed(incarnation, error)
     }
+  }
+
+  async #answered(incarnation: Incarnation, sentAt: number, databaseMs: number | undefined): Promise<void> {
+    if (incarnation !== this.#hooks.current() || this.#stopping.signal.aborted) return
+    if (databaseMs === undefined) {
+      await this.#hooks.onEvicted(incarnation)
+      this.#watch()
+      return
+    }
+    incarnation.lease.renew(sentAt, databaseMs)
+    if (this.#failures > 0) this.#logger.warn(`heartbeats get through again after ${this.#failures} failed`)
+    this.#failures = 0
+    incarnation.alive()
+    this.#watch()
+    this.#hooks.onBeat(incarnation)
+  }
+
+  #failed(incarnation: Incarnation, error: unknown): void {
+    incarnation.lease.interrupt()
+    this.#failures += 1
+    if (this.#failures === 1) this.#logger.warn(`a heartbeat failed: ${messageOf(error)}`)
+    this.#events.emit('heartbeatFailed', { error, failures: this.#failures })
   }
 
   /** Ends the lease here, on this process's own clock, before it ends in the database. */
@@ -121,18 +142,5 @@ export class Heartbeat {
           'tasks. Stop the work; complete() still tells whether the task was lost.',
       ),
     )
-  }
-}
-
-/** A heartbeat that hangs must not keep the next one from being tried on another connection. */
-async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DatabaseError(`The heartbeat got no answer within ${ms} ms.`)), ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -27,6 +27,8 @@ export class Incarnation {
   readonly lease: Lease
   /** The tasks in flight, by task id. */
   readonly tasks = new Map<string, AbortController>()
+  /** Tasks completed in a transaction of the caller's, whose end is not known yet, by task id. */
+  readonly pending = new Map<string, AbortController>()
   /** Tasks whose INSERT, DELETE or release had an unknown outcome. */
   readonly doubtful = new Map<string, Settlement>()
   /** Each answers whether the row was written: an Error for its own fault, false when this process is not alive. */
@@ -63,6 +65,11 @@ export class Incarnation {
     return this.tasks.size + ending.length
   }
 
+  /** Whether the id stands for a task of this incarnation whose end is not certain. */
+  knows(taskId: string): boolean {
+    return this.tasks.has(taskId) || this.pending.has(taskId) || this.doubtful.has(taskId)
+  }
+
   /** The task is no longer in flight here; `settlement` says what is still owed to the database. */
   forget(taskId: string, settlement?: Settlement): void {
     this.tasks.delete(taskId)
@@ -70,6 +77,21 @@ export class Incarnation {
     else this.doubtful.set(taskId, settlement)
     if (this.open > 0) return
     for (const resolve of this.#emptied.splice(0)) resolve()
+  }
+
+  /** The task was completed in a transaction of the caller's. */
+  awaitCommit(taskId: string): void {
+    const controller = this.tasks.get(taskId)
+    if (controller !== undefined) this.pending.set(taskId, controller)
+    this.forget(taskId)
+  }
+
+  /** The caller's transaction was rolled back: the task is in flight again. */
+  rolledBack(taskId: string): void {
+    const controller = this.pending.get(taskId)
+    if (controller === undefined) return
+    this.pending.delete(taskId)
+    this.tasks.set(taskId, controller)
   }
 
   whenEmpty(): Promise<void> {
@@ -90,7 +112,7 @@ export class Incarnation {
   }
 
   abort(reason: Error): void {
-    for (const controller of this.tasks.values()) controller.abort(reason)
+    for (const controller of [...this.tasks.values(), ...this.pending.values()]) controller.abort(reason)
   }
 
   /** Ends this life: every handle aborts, everyone who waits is told. */
@@ -98,6 +120,7 @@ export class Incarnation {
     this.#ended = true
     this.abort(reason)
     for (const { reject } of this.#verdicts.splice(0)) reject(reason)
+    this.pending.clear()
     for (const id of [...this.tasks.keys(), ...this.doubtful.keys()]) this.forget(id)
   }
 

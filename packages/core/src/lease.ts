@@ -25,6 +25,8 @@ export class Lease {
   /** A heartbeat sent at `sentAt` succeeded, and the database's clock then read `databaseMs`. */
   renew(sentAt: number, databaseMs: number): void {
     const { heartbeatInterval } = this.#times
+    // An answer that was overtaken by a later heartbeat's says nothing new.
+    if (this.#renewedAt !== undefined && sentAt <= this.#renewedAt) return
     const offset = databaseMs - sentAt
     const late = this.#renewedAt === undefined || sentAt - this.#renewedAt > 2 * heartbeatInterval
     const stepped =

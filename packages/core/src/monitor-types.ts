@@ -13,7 +13,7 @@ export interface RegisterOptions {
 }
 
 export interface StopOptions {
-  /** Milliseconds to wait for tasks in flight before they are given back. @default 10000 */
+  /** Milliseconds to wait for tasks in flight before they are given back; Infinity waits for all. @default 10000 */
   readonly drain?: number
 }
 

@@ -93,7 +93,7 @@ export function resolveConfig(options: TaskMonitorOptions): { config: MonitorCon
     ...(options.label === undefined ? {} : { label: options.label }),
     ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
   })
-  checkNumbers(config, problems)
+  checkNumbers(config, options, problems)
   checkAdapters(options.adapters, problems)
   problems.push(...storeProblems(options))
   if (typeof options.db?.withoutPlugins !== 'function') {
@@ -136,12 +136,23 @@ const KNOWN = new Set<string>([
   ...['maxRecoveries', 'crashWindow', 'batchSize', 'maxPayloadBytes', 'historyRetention'],
 ])
 
-function checkNumbers(config: MonitorConfig, problems: string[]): void {
+/** Node's timers take no more milliseconds than this. */
+const MAX_TIMER = 2 ** 31 - 1
+
+const MOST: Partial<Record<string, number>> = {
+  crashWindow: 100 * 365 * 24 * HOUR,
+  historyRetention: 100 * 365 * 24 * HOUR,
+}
+
+function checkNumbers(config: MonitorConfig, given: TaskMonitorOptions, problems: string[]): void {
   const positive = ['heartbeatInterval', 'orphanThreshold', 'sweepInterval', 'gcLockTtl'] as const
   for (const name of [...positive, 'safetyMargin', 'crashWindow', 'historyRetention'] as const) {
     const value: unknown = config[name]
-    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) {
-      problems.push(`${name} must be a positive number of milliseconds: ${show(value)}`)
+    const most = MOST[name] ?? MAX_TIMER
+    if (typeof value === 'number' && value > 0 && value <= most) continue
+    // A default that follows from a wrong option is not another mistake.
+    if (given[name] !== undefined || name === 'heartbeatInterval') {
+      problems.push(`${name} must be a positive number of milliseconds, at most ${most}: ${show(value)}`)
     }
   }
   for (const [name, least] of [

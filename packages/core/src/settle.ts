@@ -2,8 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { DecidedJob, JobOutcome, QueueAdapter } from './adapter.js'
 import { jittered } from './clock.js'
 import { isCrash } from './decide.js'
-import { HoldfastError } from './errors.js'
-import { messageOf, type QuarantinedEvent, type RecoveredEvent } from './events.js'
+import { messageOf, type QuarantinedEvent, type RecoveredEvent, storedMessageOf } from './events.js'
 import { fullTaskId } from './identity.js'
 import { writeCrashes } from './store/crashes.js'
 import { insertRecoveries } from './store/history.js'
@@ -99,7 +98,7 @@ export async function postpone(
 ): Promise<FailedRecovery> {
   const attempts = row.attempts + 1
   const retryIn = Math.round(jittered(Math.min(MAX_RETRY, 500 * 2 ** attempts)))
-  const text = HoldfastError.is(error) ? `${error.code}: ${error.message}` : messageOf(error)
+  const text = storedMessageOf(error)
   await postponeOrphan(store, { owner: owner.processId, id: row.id, error: text, retryIn })
   return {
     taskId: fullTaskId(owner.processId, row.id),
@@ -116,7 +115,7 @@ export async function quarantineUnreadable(
   unreadable: readonly { row: OrphanRow; error: unknown }[],
 ): Promise<QuarantinedEvent[]> {
   const records = unreadable.map(({ row, error }) => {
-    const reason = messageOf(error)
+    const reason = messageOf(error).replaceAll('\0', '\ufffd')
     return quarantineRecord(row, owner, { jobRef: row.jobRef, crashes: 1, reason, lastError: reason })
   })
   await insertQuarantine(store, records)

@@ -8,7 +8,7 @@ import { pruneCrashes } from './store/crashes.js'
 import { pruneRecoveries } from './store/history.js'
 import { acquireLock, ensureLock, gcLockName, holdsLock, releaseLock, renewLock } from './store/locks.js'
 import { deleteEmptyProcesses, fenceExpired } from './store/processes.js'
-import type { Store } from './store/store.js'
+import type { Store, TransactionStore } from './store/store.js'
 import { countOtherQueues, orphanOwners } from './store/tasks.js'
 
 export interface SweeperParts {
@@ -61,6 +61,7 @@ export class Sweeper {
         if (waitMs > 0)
           pause = Math.min(waitMs, config.sweepInterval) + 0.2 * config.sweepInterval * Math.random()
       } catch (error) {
+        this.#parts.current().lease.interrupt() // Whoever can't reach the database can't judge who else could not.
         events.fail(`the sweep of ${JSON.stringify(adapter.name)} failed`, error)
       }
     }
@@ -106,24 +107,33 @@ export class Sweeper {
       return true
     }
 
-    const fenced = await fenceExpired(store, incarnation.processId, incarnation.lease.gapFreeFor())
+    const { processId, lease } = incarnation
+    const { heartbeatInterval } = config
+    const fenced = await fenceExpired(store, {
+      ...{ processId, heartbeatInterval },
+      ...{ gapFreeMs: lease.gapFreeFor(), beatAgeMs: lease.age() },
+    })
+    let failure: unknown
     for (const owner of await orphanOwners(store)) {
       for (const other of await countOtherQueues(store, owner.processId, queues))
         events.emit('unknownQueue', other)
-      const done = await recovery.recoverOwner(owner, {
-        adapters: [adapter],
-        before: renew,
-        within: (inner) => holdsLock(inner, held),
-      })
-      counts.recovered += done.recovered
-      counts.quarantined += done.quarantined
-      counts.failed += done.failed
+      const within = (inner: TransactionStore): Promise<boolean> => holdsLock(inner, held)
+      try {
+        const done = await recovery.recoverOwner(owner, { adapters: [adapter], before: renew, within })
+        counts.recovered += done.recovered
+        counts.quarantined += done.quarantined
+        counts.failed += done.failed
+      } catch (error) {
+        // One owner's trouble must not keep the others from being recovered.
+        failure ??= error
+      }
       if (!(await renew())) break
       for (const other of await countOtherQueues(store, owner.processId, queues))
         events.emit('unknownQueue', other)
     }
     await deleteEmptyProcesses(store)
     await this.#prune()
+    if (failure !== undefined) throw failure
     events.emit('sweep', { queue: adapter.name, fenced, ...counts, durationMs: monotonicNow() - startedAt })
   }
 

@@ -16,7 +16,7 @@ export interface CompleteOptions {
 }
 
 export interface ReleaseOptions {
-  /** Replaces the payload. Plain JSON. */
+  /** Replaces the payload. Plain JSON; may be up to 16 KiB larger than `maxPayloadBytes`, for what is added. */
   readonly payload?: unknown
 }
 
@@ -36,7 +36,7 @@ export interface TaskHandle {
   readonly open: boolean
   /**
    * Ends the task. With `trx` the end commits or rolls back together with the caller's own writes; after a rollback
-   * the task is still registered, so complete or release it again.
+   * the task is in flight still, so complete or release it again.
    *
    * @throws TaskLostError when the task is no longer this process's: discard the result
    * @throws DatabaseError when the database could not be reached; without `trx` the end is then retried with every
@@ -67,6 +67,9 @@ export interface HandleHooks {
   /** The rows given back wait under this owner. */
   onReleased(processId: string): Promise<void>
 }
+
+/** What a release may add to a payload, in bytes. */
+const ADDED_BYTES = 16_384
 
 /** `maybe…`: such a write was sent and its outcome is unknown. `pending`: it is up to the caller's transaction. */
 type State = 'open' | 'maybe-complete' | 'maybe-release' | 'pending' | 'ended'
@@ -112,7 +115,8 @@ export class Handle implements TaskHandle {
   }
 
   async release({ payload }: ReleaseOptions = {}): Promise<void> {
-    const text = payload === undefined ? undefined : serializePayload(payload, this.#hooks.maxPayloadBytes)
+    const text =
+      payload === undefined ? undefined : serializePayload(payload, this.#hooks.maxPayloadBytes + ADDED_BYTES)
     await this.#serially(async () => {
       const { processId } = this.#incarnation
       await this.#write({ kind: 'release', payload: text }, () =>
@@ -137,7 +141,7 @@ export class Handle implements TaskHandle {
     const deleted = await deleteTasks(store, this.#incarnation.processId, [this.id])
     if (!deleted.has(this.id)) throw this.#lost()
     this.#state = 'pending'
-    this.#incarnation.forget(this.id)
+    this.#incarnation.awaitCommit(this.id)
     this.#hooks.onCompleted(this)
   }
 
@@ -154,9 +158,13 @@ export class Handle implements TaskHandle {
         { cause },
       )
     }
-    // The row is gone, and a write like this one had an unknown outcome: so it had been done.
-    const lost = !done && (this.#state !== `maybe-${settlement.kind}` || this.#incarnation.ended)
+    // The row is gone after a write like this one had an unknown outcome: then it had been done, provided that this
+    // process was not declared dead meanwhile.
+    const doneBefore = !done && this.#state === `maybe-${settlement.kind}`
+    if (doneBefore) await this.#incarnation.confirm()
+    const lost = !done && !doneBefore
     this.#state = 'ended'
+    this.#incarnation.pending.delete(this.id)
     this.#incarnation.forget(this.id)
     if (lost) throw this.#lost()
   }

@@ -1,15 +1,13 @@
-import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { QueueAdapter } from './adapter.js'
 import { monotonicNow } from './clock.js'
+import { withDatabaseErrors } from './database-errors.js'
 import { settleDoubtful } from './doubtful.js'
 import {
   ConfigError,
   DatabaseError,
-  HoldfastError,
   LeaseExpiredError,
   NotStartedError,
-  ReadOnlyDatabaseError,
   StoppedError,
   TaskLostError,
 } from './errors.js'
@@ -20,8 +18,8 @@ import { Incarnation } from './incarnation.js'
 import type { Logger } from './logger.js'
 import { checkSchema } from './migrations/migrate.js'
 import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
+import { newTask } from './new-task.js'
 import { type MonitorConfig, resolveConfig, type TaskMonitorOptions } from './options.js'
-import { serializePayload } from './payload.js'
 import { Recovery } from './recovery.js'
 import { deleteEmptyProcesses, insertProcess, listProcesses, releaseProcess } from './store/processes.js'
 import { countQuarantine } from './store/quarantine.js'
@@ -29,7 +27,14 @@ import { openStore, type Store } from './store/store.js'
 import { countTasks, releasedOwner } from './store/tasks.js'
 import { Sweeper } from './sweeper.js'
 import { Handle, type TaskHandle } from './task-handle.js'
+import { withTimeout } from './timeout.js'
 import { version } from './version.js'
+
+/** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
+const STOP_TIMEOUT = 10_000
+
+/** Node's timers take no more milliseconds than this. */
+const MAX_TIMER = 2 ** 31 - 1
 
 /**
  * Records this process's work in flight, keeps its heart beating, and recovers what dead processes left.
@@ -117,6 +122,8 @@ export class TaskMonitor implements AsyncDisposable {
     } catch (error) {
       this.#state = 'new'
       this.#starting = undefined
+      // The old one's row may be there all the same.
+      this.#incarnation = new Incarnation(this.#store, this.config)
       throw error
     }
     this.#heartbeat.start()
@@ -146,12 +153,7 @@ export class TaskMonitor implements AsyncDisposable {
 
   async #register(options: RegisterOptions): Promise<Handle> {
     this.#assertRunning()
-    const task = {
-      id: idOption('id', options.id ?? randomUUID()),
-      queue: this.#queueOption(options.queue),
-      jobRef: options.jobRef === undefined ? null : idOption('jobRef', options.jobRef),
-      payload: serializePayload(options.payload, this.config.maxPayloadBytes),
-    }
+    const task = newTask(options, this.#adapters, this.config)
     const incarnation = this.#incarnation
     if (incarnation.ended || incarnation.lease.expired) {
       throw new LeaseExpiredError(
@@ -159,9 +161,9 @@ export class TaskMonitor implements AsyncDisposable {
           `${Math.round(incarnation.lease.age())} ms. It goes on by itself when the database answers again.`,
       )
     }
-    if (incarnation.tasks.has(task.id)) {
+    if (incarnation.knows(task.id)) {
       throw new ConfigError(
-        `A task with the id ${JSON.stringify(task.id)} is in flight already; give it another id.`,
+        `A task with the id ${JSON.stringify(task.id)} is in flight already, or its end is uncertain; give it another id.`,
       )
     }
     const controller = new AbortController()
@@ -193,7 +195,8 @@ export class TaskMonitor implements AsyncDisposable {
 
   /**
    * Registers a task, runs `work` and completes it. When `work` throws, the task is completed too and the error goes
-   * on to the caller: failures are the queue's to retry. Work that completed or released its handle itself is left so.
+   * on to the caller: failures are the queue's to retry. When `task.signal` had aborted it was cut short, and is given
+   * back. Work that completed or released its handle itself is left so.
    */
   async run<T>(options: RegisterOptions, work: (task: TaskHandle) => Promise<T>): Promise<T> {
     const task = await this.#register(options)
@@ -201,7 +204,7 @@ export class TaskMonitor implements AsyncDisposable {
     try {
       result = await work(task)
     } catch (error) {
-      if (!task.ended) await this.#completeFailed(task)
+      if (!task.ended) await this.#endFailed(task)
       throw error
     }
     if (task.open) await task.complete()
@@ -236,6 +239,12 @@ export class TaskMonitor implements AsyncDisposable {
    * is runnable again at once, and takes this process off the list. Calling it again waits for the same end.
    */
   stop(options: StopOptions = {}): Promise<void> {
+    const { drain = 0 } = options
+    if (typeof drain !== 'number' || !(drain >= 0)) {
+      return Promise.reject(
+        new ConfigError(`drain must be a number of milliseconds, or Infinity: ${String(drain)}`),
+      )
+    }
     this.#stopping ??= this.#stop(options)
     return this.#stopping
   }
@@ -256,18 +265,10 @@ export class TaskMonitor implements AsyncDisposable {
     }
     this.#state = 'stopping'
     await this.#drain(drain)
-    await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
-    await this.#heartbeat.stop()
-    await this.#settle(this.#incarnation)
     const { processId, tasks } = this.#incarnation
     const released = tasks.size
-    this.#incarnation.end(
-      new StoppedError(`The monitor stopped with this task in flight; it was given back.`),
-    )
     try {
-      await releaseProcess(this.#store, processId)
-      await this.#recoverReleased(processId, 'released')
-      await deleteEmptyProcesses(this.#store)
+      await withTimeout(this.#leave(processId), STOP_TIMEOUT, `${processId} leaves`)
     } catch (error) {
       this.#events.fail(`could not take ${processId} off the list; others find it when its lease ends`, error)
     }
@@ -275,9 +276,25 @@ export class TaskMonitor implements AsyncDisposable {
     this.#events.emit('stopped', { processId, released })
   }
 
+  /** Ends this process's life in the database, and hands over what it still held. */
+  async #leave(processId: string): Promise<void> {
+    this.#incarnation.abort(
+      new StoppedError('The monitor stopped with this task in flight; it is given back.'),
+    )
+    await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
+    await this.#settle(this.#incarnation)
+    await this.#heartbeat.stop()
+    this.#incarnation.end(
+      new StoppedError('The monitor stopped with this task in flight; it was given back.'),
+    )
+    await releaseProcess(this.#store, processId)
+    await this.#recoverReleased(processId, 'released')
+    await deleteEmptyProcesses(this.#store)
+  }
+
   async #drain(drain: number): Promise<void> {
     const over = new AbortController()
-    const timer = setTimeout(() => over.abort(), drain)
+    const timer = drain > MAX_TIMER ? undefined : setTimeout(() => over.abort(), drain)
     const timedOut = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
     const stopAdapter = async (adapter: QueueAdapter): Promise<void> => {
       try {
@@ -304,7 +321,7 @@ export class TaskMonitor implements AsyncDisposable {
     old.end(old.lost())
     // Should this fail, the old incarnation stays current, ended, and the next heartbeat comes here again.
     const next = new Incarnation(this.#store, this.config)
-    await this.#enlist(next)
+    await withTimeout(this.#enlist(next), this.config.orphanThreshold, `${next.processId} registers anew`)
     this.#incarnation = next
     this.#logger.warn(
       `process ${old.processId} was declared dead and its ${tasks} tasks go elsewhere; it goes on as ${next.processId}`,
@@ -338,41 +355,26 @@ export class TaskMonitor implements AsyncDisposable {
     }
   }
 
-  async #database<T>(what: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work()
-    } catch (cause) {
-      if (HoldfastError.is(cause)) throw cause
-      if (this.#store.dialect.errorKind(cause) === 'read-only') {
-        throw new ReadOnlyDatabaseError(
-          `Could not ${what}: the database takes no writes (a standby?). Point db at the primary.`,
-          { cause },
-        )
-      }
-      throw new DatabaseError(`Could not ${what}: ${messageOf(cause)}`, { cause })
-    }
+  #database<T>(what: string, work: () => Promise<T>): Promise<T> {
+    return withDatabaseErrors(this.#store, what, work)
   }
 
-  /** The work's own error matters more to the caller than what becomes of the row, which is reported here. */
-  async #completeFailed(task: Handle): Promise<void> {
+  /**
+   * Work that failed is completed, work that was cut short is given back. Its own error matters more to the caller
+   * than what becomes of the row, which is reported here.
+   */
+  async #endFailed(task: Handle): Promise<void> {
     try {
-      await task.complete()
+      if (task.signal.aborted) await task.release()
+      else await task.complete()
     } catch (error) {
-      if (!TaskLostError.is(error)) this.#events.fail('could not complete a failed task', error)
+      // A lost task is recovered already, or about to be.
+      if (!TaskLostError.is(error)) this.#events.fail('could not end a failed task', error)
     }
   }
 
   #taskEvent({ fullId, queue, jobRef }: TaskHandle) {
     return { taskId: fullId, queue, jobRef }
-  }
-
-  #queueOption(queue: string | undefined): string {
-    const names = this.#adapters.map(({ name }) => name)
-    if (queue === undefined && names.length === 1) return names[0]!
-    if (queue !== undefined && names.includes(queue)) return queue
-    throw new ConfigError(
-      `This monitor has no adapter for the queue ${JSON.stringify(queue)}; it has ${names.map((n) => JSON.stringify(n)).join(', ')}.`,
-    )
   }
 
   #assertRunning(): void {
@@ -384,9 +386,4 @@ export class TaskMonitor implements AsyncDisposable {
   #stoppedError(): StoppedError {
     return new StoppedError('The monitor was stopped. Make a new TaskMonitor to go on.')
   }
-}
-
-function idOption(name: string, value: unknown): string {
-  if (typeof value === 'string' && /^[^\0]{1,191}$/.test(value)) return value
-  throw new ConfigError(`${name} must be a string of 1 to 191 characters: ${JSON.stringify(value)}`)
 }

@@ -76,6 +76,16 @@ describe('a job whose recovery fails', () => {
     ).toEqual([{ count: 1 }])
   })
 
+  it('with an error that no text column takes is kept too, and holds up nobody', async () => {
+    const broken = { ...tableQueueAdapter(), recover: () => Promise.reject(new Error('odd \0 text')) }
+    const { child } = await fixture.holder({ refs: ['a'] })
+    const survivor = await fixture.started({ adapters: [broken] })
+    await child.kill()
+    await until(() => (survivor.health().events.recoveryFailed ?? 0) > 0)
+    const { rows } = await sql`select job_ref, last_error from holdfast_tasks`.execute(fixture.db)
+    expect(rows).toEqual([{ job_ref: 'a', last_error: 'odd \ufffd text' }])
+  })
+
   it('goes to quarantine when its payload can no longer be read', async () => {
     const { child } = await fixture.holder({ refs: ['a', 'b'] })
     await sql`update holdfast_tasks set payload = '{broken' where job_ref = 'a'`.execute(fixture.db)

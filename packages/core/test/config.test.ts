@@ -36,9 +36,10 @@ describe('the options of a monitor', () => {
     }
     expect(ConfigError.is(error)).toBe(true)
     const { message } = error as Error
+    expect(message).toContain('6 options are wrong')
     for (const part of [
-      'heartbeatInterval must be a positive number of milliseconds: NaN',
-      'sweepInterval must be a positive number of milliseconds: -1',
+      'heartbeatInterval must be a positive number of milliseconds, at most 2147483647: NaN',
+      'sweepInterval must be a positive number of milliseconds, at most 2147483647: -1',
       'batchSize must be a whole number of at least 1: 1.5',
       'tablePrefix must match',
       'two adapters are named "table"',

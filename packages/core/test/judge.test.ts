@@ -60,8 +60,17 @@ describe('the local lease', () => {
     lease.renew(performance.now(), 1_000)
     expect(lease.remaining()).toBeLessThanOrEqual(300)
     expect(lease.remaining()).toBeGreaterThan(200)
-    lease.renew(performance.now() - 301, 1_000)
-    expect(lease.expired).toBe(true)
+    const late = new Lease(times)
+    late.renew(performance.now() - 301, 1_000)
+    expect(late.expired).toBe(true)
+  })
+
+  it('is not shortened by the late answer to an earlier heartbeat', () => {
+    const lease = new Lease(times)
+    const now = performance.now()
+    lease.renew(now, 1_000)
+    lease.renew(now - 250, 750)
+    expect(lease.remaining()).toBeGreaterThan(200)
   })
 
   it('counts gap-free time from the first of regular beats, and from zero after a failed, a late or a clock-stepped one', () => {

@@ -83,6 +83,48 @@ describe('the database stopped for longer than the lease', () => {
     expect(await taskRows(fixture.db)).toEqual([])
   })
 
+  it('while work runs in run(): what the lease’s end cut short runs again, and only that', async () => {
+    const monitor = await fixture.started()
+    const running = monitor.run({ payload: null, jobRef: 'patient' }, async (task) => {
+      await new Promise((_, reject) =>
+        task.signal.addEventListener('abort', () => reject(task.signal.reason)),
+      )
+    })
+    running.catch(() => undefined)
+    await until(() => monitor.health().inFlight === 1)
+    await outage(async () => {
+      await expect(running).rejects.toMatchObject({ code: 'HOLDFAST_LEASE_EXPIRED' })
+    })
+    await until(async () => (await enqueuedRefs(fixture.db)).length === 1)
+    expect(await taskRows(fixture.db)).toEqual([])
+  })
+
+  it('while a task registers: its id can’t be used again, so that settling the first never ends a second', async () => {
+    const monitor = await fixture.started()
+    await outage(async () => {
+      await expect(monitor.register({ payload: null, id: 'same' })).rejects.toMatchObject({
+        code: 'HOLDFAST_DATABASE',
+      })
+    })
+    await until(() => monitor.health().leaseRemainingMs > 0)
+    await expect(monitor.register({ payload: null, id: 'same' })).rejects.toThrow('its end is uncertain')
+    const other = await monitor.register({ payload: null, id: 'other' })
+    await until(() => monitor.health().unsettled === 0, { what: 'the insert can no longer happen' })
+    expect(await taskRows(fixture.db)).toEqual([expect.objectContaining({ id: 'other' })])
+    await other.complete()
+  })
+
+  it('hung rather than stopped: stop says so and returns', async () => {
+    const monitor = await fixture.started()
+    await monitor.register({ payload: null, jobRef: 'a' })
+    const errors: string[] = []
+    monitor.on('error', (error) => errors.push(error.message))
+    await services.get('postgres').pause()
+    await monitor.stop({ drain: 0 })
+    await services.get('postgres').resume()
+    expect(errors.join()).toContain('others find it when its lease ends')
+  })
+
   it('in the middle of a recovery: every orphan is recovered exactly once', async () => {
     const orphans = refs(300)
     const { child } = await fixture.holder({ refs: orphans })

@@ -50,6 +50,35 @@ describe('stop', () => {
     await expect(task.complete()).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
   })
 
+  it('cuts off work inside run(), which is not lost by it', async () => {
+    const monitor = await fixture.started()
+    const running = monitor.run({ payload: null, jobRef: 'patient' }, async (task) => {
+      await new Promise((_, reject) =>
+        task.signal.addEventListener('abort', () => reject(task.signal.reason)),
+      )
+    })
+    running.catch(() => undefined)
+    await until(async () => (await taskRows(fixture.db)).length === 1)
+    await monitor.stop({ drain: 50 })
+    await expect(running).rejects.toMatchObject({ code: 'HOLDFAST_STOPPED' })
+    expect(await enqueuedRefs(fixture.db)).toEqual(['patient'])
+  })
+
+  it('with drain Infinity waits for all, and refuses what is no time', async () => {
+    const monitor = await fixture.started()
+    for (const drain of [-1, Number.NaN, '1']) {
+      await expect(monitor.stop({ drain: drain as number })).rejects.toMatchObject({
+        code: 'HOLDFAST_CONFIG',
+      })
+    }
+    const task = await monitor.register({ payload: null, jobRef: 'slow' })
+    const stopped = monitor.stop({ drain: Number.POSITIVE_INFINITY })
+    await until(() => monitor.health().state === 'stopping')
+    await task.complete()
+    await stopped
+    expect(await enqueuedRefs(fixture.db)).toEqual([])
+  })
+
   it('can be called again, from a listener and before start', async () => {
     const monitor = await fixture.started()
     monitor.on('registered', () => void monitor.stop({ drain: 0 }))

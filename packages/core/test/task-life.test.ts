@@ -1,4 +1,4 @@
-import { freshDatabase, type TestDatabase } from '@holdfast/chaos'
+import { freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HoldfastError, migrate, TaskLostError, TaskMonitor } from '../src/index.js'
@@ -74,6 +74,19 @@ describe('the life of a task', () => {
     })
     expect(await taskRows(db)).toEqual([])
     expect((await sql`select n from results`.execute(db)).rows).toEqual([{ n: 2 }])
+  })
+
+  it('whose transaction was rolled back is in flight again', async () => {
+    const task = await monitor.register({ payload: null, jobRef: 'a' })
+    const work = database.db.transaction().execute(async (trx) => {
+      await task.complete({ trx })
+      throw new Error('rolled back')
+    })
+    await expect(work).rejects.toThrow('rolled back')
+    await until(() => monitor.health().inFlight === 1)
+    await monitor.stop({ drain: 0 })
+    expect(task.signal.aborted).toBe(true)
+    expect(await enqueuedRefs(database.db)).toEqual(['a'])
   })
 
   it('refuses a complete in something that is no transaction', async () => {

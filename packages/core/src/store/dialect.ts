@@ -26,7 +26,7 @@ export interface Dialect {
   /** The database's clock as milliseconds since 1970. */
   readonly nowMs: RawBuilder<number>
   /** `ms` after now (before now when negative). */
-  after(ms: number): RawBuilder<unknown>
+  after(ms: number | Expression<unknown>): RawBuilder<unknown>
   /** Milliseconds from `column` until now; negative when it lies ahead. */
   msSince(column: Expression<unknown>): RawBuilder<number>
   /** The end of an insert that replaces `columns` of a row with the same `key`. */

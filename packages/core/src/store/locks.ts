@@ -8,6 +8,9 @@ export interface LockAttempt {
   readonly waitMs: number
 }
 
+/** Milliseconds ahead of now from which a time was written before the database's clock stepped back. */
+const AHEAD = 1_000
+
 export const gcLockName = (queue: string): string => `gc:${queue}`
 
 export async function ensureLock({ db, dialect, tables }: Store, name: string): Promise<void> {
@@ -25,8 +28,11 @@ export async function acquireLock(
   const { numAffectedRows } = await sql`
     update ${tables.locks}
     set holder = ${holder}, term = term + 1, acquired_at = ${dialect.now}, expires_at = ${dialect.after(ttl)}
-    where name = ${name} and (holder is null or expires_at < ${dialect.now})
-      and (last_run_at is null or last_run_at <= ${dialect.after(-interval)})`.execute(db)
+    where name = ${name}
+      and (holder is null or expires_at < ${dialect.now} or acquired_at > ${dialect.after(AHEAD)})
+      and (last_run_at is null or last_run_at <= ${dialect.after(-interval)} or last_run_at > ${dialect.after(AHEAD)})`.execute(
+    db,
+  )
   const { rows } = await sql<{
     holder: string | null
     term: number | string

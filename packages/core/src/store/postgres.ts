@@ -24,7 +24,7 @@ export const postgres: Dialect = {
   // now() would be the start of the transaction.
   now: sql`clock_timestamp()`,
   nowMs: sql<number>`(extract(epoch from clock_timestamp()) * 1000)::float8`,
-  after: (ms) => sql`clock_timestamp() + ${ms}::float8 * interval '1 millisecond'`,
+  after: (ms) => sql`clock_timestamp() + (${ms})::float8 * interval '1 millisecond'`,
   msSince: (column) => sql<number>`(extract(epoch from clock_timestamp() - ${column}) * 1000)::float8`,
   onConflictReplace: (key, replaced) =>
     sql`on conflict (${columns(key)}) do update set ${sql.join(

@@ -57,22 +57,47 @@ export async function beat(
   return numAffectedRows === 0n ? undefined : databaseMs(store)
 }
 
+export interface Judge {
+  readonly processId: string
+  readonly heartbeatInterval: number
+  /** For how long (ms) its heartbeats have succeeded without a gap. */
+  readonly gapFreeMs: number
+  /** Milliseconds since its last heartbeat, by its own clock. */
+  readonly beatAgeMs: number
+}
+
+/** Milliseconds ahead of now from which a time in a row was written before the database's clock stepped back. */
+const AHEAD = 1_000
+
 /**
- * Fences every process whose lease has run out by the database's clock, under a lock on its row: after this none of
- * its late writes is accepted. Only those whose own `orphanThreshold` is at most `gapFreeMs` may be judged.
+ * Fences every process that is dead by the database's clock, under a lock on its row: after this none of its late
+ * writes is accepted. What the judge must be for that is checked in the same statement, since its clock, the
+ * database's or the process itself may have stood still since it looked:
+ * - it is alive, and the database agrees with it on when it last beat;
+ * - it has beaten without a gap for as long as the other's lease;
+ * - an outage that fell between two of its heartbeats, unseen by it, could not be the reason: such a one lasts up to
+ *   two of its intervals, and the other needs one before and one after. Where its lease is shorter than all that, it
+ *   is given the rest.
  */
-export function fenceExpired(store: Store, self: string, gapFreeMs: number): Promise<string[]> {
+export function fenceExpired(store: Store, judge: Judge): Promise<string[]> {
   return inTransaction(store, async ({ db, dialect, tables }) => {
+    const { processId, heartbeatInterval, gapFreeMs, beatAgeMs } = judge
+    const grace = sql`greatest(0, ${Math.ceil(2 * heartbeatInterval)} + 2 * heartbeat_interval_ms - orphan_threshold_ms)`
+    const dead = sql`state = 'alive'
+      and (lease_expires_at < ${dialect.after(sql`-${grace}`)} or last_seen_at > ${dialect.after(AHEAD)})`
     const { rows } = await sql<{ process_id: string }>`
       select process_id from ${tables.processes}
-      where state = 'alive' and lease_expires_at < ${dialect.now}
-        and orphan_threshold_ms <= ${Math.floor(gapFreeMs)} and process_id <> ${self}
+      where ${dead} and orphan_threshold_ms <= ${Math.floor(gapFreeMs)} and process_id <> ${processId}
+        and exists (
+          select 1 from ${tables.processes} as judge
+          where judge.process_id = ${processId} and judge.state = 'alive'
+            and judge.last_seen_at >= ${dialect.after(-(beatAgeMs + heartbeatInterval / 2))}
+            and judge.last_seen_at <= ${dialect.after(AHEAD)})
       order by process_id for update skip locked`.execute(db)
     const fenced: string[] = []
     for (const { process_id } of rows) {
       const { numAffectedRows } = await sql`
-        update ${tables.processes} set state = 'dead'
-        where process_id = ${process_id} and state = 'alive' and lease_expires_at < ${dialect.now}`.execute(
+        update ${tables.processes} set state = 'dead' where process_id = ${process_id} and ${dead}`.execute(
         db,
       )
       if (numAffectedRows === 1n) fenced.push(process_id)
@@ -81,12 +106,19 @@ export function fenceExpired(store: Store, self: string, gapFreeMs: number): Pro
   })
 }
 
-/** Ends this process's life by its own will. False when it was no longer alive. */
-export async function releaseProcess({ db, tables }: Store, processId: string): Promise<boolean> {
-  const { numAffectedRows } = await sql`
-    update ${tables.processes} set state = 'released'
-    where process_id = ${processId} and state = 'alive'`.execute(db)
-  return numAffectedRows === 1n
+/**
+ * Ends this process's life by its own will. Waits for registrations under way, so that each of their rows finds its
+ * process released rather than gone.
+ */
+export function releaseProcess(store: Store, processId: string): Promise<void> {
+  return inTransaction(store, async ({ db, tables }) => {
+    await sql`select process_id from ${tables.processes} where process_id = ${processId} for update`.execute(
+      db,
+    )
+    await sql`
+      update ${tables.processes} set state = 'released'
+      where process_id = ${processId} and state = 'alive'`.execute(db)
+  })
 }
 
 /** Forgets processes that are not alive and own nothing any more. */

@@ -48,13 +48,10 @@ export async function deleteTasks(
   processId: string,
   ids: readonly string[],
 ): Promise<Set<string>> {
-  return retryTransient(store, () =>
-    store.db.isTransaction
-      ? deleteLocked(store, processId, ids)
-      : ids.length === 1
-        ? deleteOne(store, processId, ids[0]!)
-        : inTransaction(store, (inner) => deleteLocked(inner, processId, ids)),
-  )
+  // In the caller's transaction a retry is the caller's: ours would only meet an aborted one.
+  if (store.db.isTransaction) return deleteLocked(store, processId, ids)
+  if (ids.length === 1) return retryTransient(store, () => deleteOne(store, processId, ids[0]!))
+  return inTransaction(store, (inner) => deleteLocked(inner, processId, ids))
 }
 
 async function deleteOne({ db, tables }: Store, processId: string, id: string): Promise<Set<string>> {
@@ -80,6 +77,28 @@ async function deleteLocked(
       delete from ${tables.tasks} where process_id = ${processId} and id in (${sql.join(found)})`.execute(db)
   }
   return new Set(found)
+}
+
+/**
+ * Of tasks that a transaction deletes: which rows are there (it has not committed), and which of them nobody has locked
+ * (it was rolled back).
+ */
+export function uncommittedTasks(
+  store: Store,
+  processId: string,
+  ids: readonly string[],
+): Promise<{ present: ReadonlySet<string>; free: ReadonlySet<string> }> {
+  return inTransaction(store, async ({ db, tables }) => {
+    const mine = sql`from ${tables.tasks} where process_id = ${processId} and id in (${sql.join(ids)})`
+    const free = await sql<{
+      id: string
+    }>`select id ${mine} order by process_id, id for update skip locked`.execute(db)
+    const present = await sql<{ id: string }>`select id ${mine}`.execute(db)
+    return {
+      present: new Set(present.rows.map(({ id }) => id)),
+      free: new Set(free.rows.map(({ id }) => id)),
+    }
+  })
 }
 
 const RELEASED = 'released:'

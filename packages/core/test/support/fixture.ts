@@ -36,7 +36,7 @@ export class Fixture implements AsyncDisposable {
   }
 
   /** A child process that holds the given jobs. */
-  async holder(options: Omit<HolderOptions, 'url'> = {}): Promise<{ child: Child; processId: string }> {
+  async holder(options: Partial<HolderOptions> = {}): Promise<{ child: Child; processId: string }> {
     const script = new URL('./holder.ts', import.meta.url)
     const child = this.#disposables.use(
       new Child(script, { options: { url: this.database.url, ...options } }),
