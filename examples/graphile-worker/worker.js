@@ -18,13 +18,14 @@ await monitor.start()
 const runner = await run({
   connectionString: process.env.DATABASE_URL,
   concurrency: 10,
-  noHandleSignals: true, // ours below wait until everything is handed over
+  noHandleSignals: true, // ours are below
   preset: { plugins: [adapter.plugin] }, // guard: the jobs of a killed worker run again in seconds
   taskList: {
     send_email: sendEmail,
     ask_model: adapter.handOff(askModel, { concurrency: 100 }), // hand-off: for slow, patient work
   },
 })
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => runner.stop())
-await runner.promise.finally(() => monitor.stop({ drain: 10_000 }))
+// Stops the runner too, waits for what is running, and hands over the rest at once.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => monitor.stop({ drain: 10_000 }))
+await runner.promise.finally(() => monitor.stop())
 await db.destroy()

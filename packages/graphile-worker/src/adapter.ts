@@ -45,7 +45,7 @@ export function graphileWorkerAdapter(options: GraphileWorkerAdapterOptions = {}
     recover: (jobs, context) => recoverJobs(tables, jobs, context),
     onStart: (monitor) => guard.start(monitor),
     onEvicted: () => guard.evicted(),
-    onStop: () => guard.stop(),
+    onStop: (_monitor, signal) => guard.stop(signal),
     plugin: guardPlugin({ guard, schema }),
     handOff(handler, handOffOptions) {
       const { concurrency } = handOffOptions ?? {}

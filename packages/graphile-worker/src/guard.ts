@@ -1,27 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
+import { codeOf, isLost } from './errors.js'
+import { Gate } from './gate.js'
+import { GuardedPool } from './guarded-pool.js'
 import type { GuardPayload, StartedPayload } from './payloads.js'
 
 /** Milliseconds between attempts to protect a pool. */
 const RETRY = 500
-
-interface GuardedPool {
-  readonly pool: WorkerPool
-  readonly marksStarts: boolean
-  /** Aborts when the pool takes no more jobs. */
-  readonly closing: AbortController
-  /** The pool's task under the present incarnation; waits until it is registered. */
-  task: Promise<TaskHandle>
-}
-
-/** A value that is waited for. */
-class Gate<T> {
-  open!: (value: T) => void
-  readonly value = new Promise<T>((resolve) => {
-    this.open = resolve
-  })
-}
 
 /** Keeps one task row for each worker pool of this process: it stands for whatever the pool has locked. */
 export class Guard {
@@ -29,6 +15,9 @@ export class Guard {
   readonly #pools = new Map<string, GuardedPool>()
   #monitor = new Gate<TaskMonitor>()
   #running = false
+  #registrations = 0
+  /** Aborts when the drain of the monitor's stop is over. */
+  #drained = new AbortController()
 
   constructor(queue: string) {
     this.#queue = queue
@@ -37,6 +26,7 @@ export class Guard {
   /** The monitor runs: pools that wait for it can be protected. */
   start(monitor: TaskMonitor): void {
     this.#running = true
+    this.#drained = new AbortController()
     this.#monitor.open(monitor)
   }
 
@@ -50,13 +40,17 @@ export class Guard {
     return this.#monitor.value
   }
 
+  /** The guarded pool that `lockId` belongs to. */
+  of(lockId: string | null): GuardedPool | undefined {
+    return lockId === null ? undefined : this.#pools.get(lockId)
+  }
+
   /** Begins to protect a pool; its workers wait for `ready` before they fetch. */
   protect(pool: WorkerPool, marksStarts: boolean): void {
     if (this.#pools.has(pool.id)) return
-    const closing = new AbortController()
-    const task = this.#register(pool.id, marksStarts, closing.signal)
-    this.#pools.set(pool.id, { pool, marksStarts, closing, task })
-    task.catch(() => undefined) // Whoever waits in `ready` has the error.
+    const guarded = new GuardedPool(pool, marksStarts)
+    this.#pools.set(pool.id, guarded)
+    guarded.fetchUnder(this.#register(guarded, guarded.closing))
   }
 
   /** Resolves once the pool is protected. A worker that doesn't wait would take jobs that nobody could recover. */
@@ -64,23 +58,20 @@ export class Guard {
     await this.#pools.get(pool.id)?.task
   }
 
-  /** The task that protects what `lockId` holds, or undefined when its pool isn't guarded. */
-  async taskOf(lockId: string | null): Promise<TaskHandle | undefined> {
-    return lockId === null ? undefined : this.#pools.get(lockId)?.task
-  }
-
-  marksStarts(lockId: string | null): boolean {
-    return lockId !== null && this.#pools.get(lockId)?.marksStarts === true
-  }
-
-  /** Aborts when the pool that holds `lockId` takes no more jobs. */
-  closing(lockId: string | null): AbortSignal | undefined {
-    return lockId === null ? undefined : this.#pools.get(lockId)?.closing.signal
+  /** Marks that a job's handler begins, for pools that lock jobs long before. */
+  async markStart(payload: StartedPayload): Promise<TaskHandle> {
+    const monitor = await this.monitor()
+    return monitor.register({ queue: this.#queue, jobRef: payload.jobId, payload })
   }
 
   /** The pool is shutting down. */
   close(pool: WorkerPool): void {
-    this.#pools.get(pool.id)?.closing.abort()
+    this.#pools.get(pool.id)?.close()
+  }
+
+  /** Waits for the pool's handed-off work, which still needs its connections; no longer than the drain. */
+  async drain(pool: WorkerPool): Promise<void> {
+    await this.#pools.get(pool.id)?.drained(this.#drained.signal)
   }
 
   /** The pool has ended: what it still has locked, if anything, is given back at once. */
@@ -88,79 +79,63 @@ export class Guard {
     const guarded = this.#pools.get(pool.id)
     if (guarded === undefined) return
     this.#pools.delete(pool.id)
-    guarded.closing.abort()
-    const task = await guarded.task.catch(() => undefined) // It never was protected, so nothing is to be given back.
+    guarded.close()
+    const payload: GuardPayload = { ...this.#payloadOf(guarded), finished: guarded.finished }
     try {
-      await task?.release()
+      await (await guarded.current)?.release({ payload })
     } catch (error) {
-      // Then what the pool held is recovered already.
-      if (codeOf(error) !== 'HOLDFAST_TASK_LOST') throw error
+      // When it is lost, what the pool held is recovered already.
+      if (!isLost(error)) throw error
     }
-  }
-
-  /** Marks that a job's handler begins, for pools that lock jobs long before. */
-  async markStart(jobId: string, lockId: string): Promise<TaskHandle> {
-    const monitor = await this.monitor()
-    const payload: StartedPayload = { kind: 'started', jobId, lockId }
-    return monitor.register({ queue: this.#queue, jobRef: jobId, payload })
   }
 
   /**
-   * This process was declared dead: its pools are protected under its new identity and take no more jobs. A job
-   * that one of them runs on ends in an error, and its row is no longer that pool's to change.
+   * This process was declared dead: its pools take no more jobs, and what they hold until they have ended is protected
+   * under the new identity. The jobs they run end in an error, so that their rows are left to whoever has them.
    */
   async evicted(): Promise<void> {
-    const all = [...this.#pools.values()]
-    for (const guarded of all) {
-      guarded.task = this.#register(guarded.pool.id, guarded.marksStarts, new AbortController().signal)
-    }
-    await Promise.all(all.map(({ task }) => task))
-    await this.#shutDown(all, 'Holdfast: this process was declared dead; its jobs are recovered elsewhere')
+    const pools = [...this.#pools.values()]
+    for (const guarded of pools) guarded.coverBy(this.#register(guarded, this.#drained.signal))
+    await this.#shutDown(pools, 'Holdfast: this process was declared dead; its jobs are recovered elsewhere')
   }
 
   /** The monitor stops: no pool may go on without it. */
-  async stop(): Promise<void> {
+  async stop(drainOver: AbortSignal): Promise<void> {
     this.#running = false
     this.#monitor = new Gate()
+    drainOver.addEventListener('abort', () => this.#drained.abort(), { once: true })
     await this.#shutDown([...this.#pools.values()], 'Holdfast: the monitor stops')
   }
 
   async #shutDown(pools: readonly GuardedPool[], message: string): Promise<void> {
-    for (const { pool, closing } of pools) {
-      if (!closing.signal.aborted) void Promise.resolve(pool.gracefulShutdown(message)).catch(() => undefined)
-    }
-    // How a pool ended is told to whoever runs it, by runner.promise.
-    await Promise.allSettled(pools.map(({ pool }) => pool.promise))
-    await Promise.all(pools.map(({ pool }) => this.end(pool)))
+    await Promise.all(
+      pools.map(async (guarded) => {
+        await guarded.shutDown(message)
+        await this.end(guarded.pool)
+      }),
+    )
   }
 
-  async #register(lockId: string, marksStarts: boolean, given: AbortSignal): Promise<TaskHandle> {
-    const monitor = await abortable(this.monitor(), given)
-    const payload: GuardPayload = { kind: 'guard', lockIds: [lockId], marksStarts }
+  #payloadOf({ pool, marksStarts }: GuardedPool): GuardPayload {
+    return { kind: 'guard', lockIds: [pool.id], marksStarts }
+  }
+
+  async #register(guarded: GuardedPool, until: AbortSignal): Promise<TaskHandle> {
+    const monitor = await this.#monitor.valueUntil(until)
     for (;;) {
+      this.#registrations += 1
       try {
-        // No jobRef: under a new identity the old row must stay, so that what it stands for is recovered.
-        return await monitor.register({ queue: this.#queue, id: lockId, payload })
+        return await monitor.register({
+          queue: this.#queue,
+          // Sorts after every UUID. A new one for each try: the row of a failed one may be there all the same. And no
+          // jobRef, which would take over the row of the old identity, so that what it stands for was not recovered.
+          id: `${guarded.pool.id}:${this.#registrations}`,
+          payload: this.#payloadOf(guarded),
+        })
       } catch (error) {
-        if (given.aborted || isFinal(error)) throw error
+        if (until.aborted || codeOf(error) === 'HOLDFAST_STOPPED') throw error
         await delay(RETRY)
       }
     }
   }
-}
-
-const FINAL: ReadonlySet<unknown> = new Set(['HOLDFAST_STOPPED', 'HOLDFAST_CONFIG'])
-
-const isFinal = (error: unknown): boolean => FINAL.has(codeOf(error))
-
-const codeOf = (error: unknown): unknown =>
-  typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () =>
-      reject(new Error('The worker pool closed before it was protected.')),
-    )
-    promise.then(resolve, reject)
-  })
 }

@@ -1,10 +1,11 @@
 import type { TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
+import { codeOf } from './errors.js'
 import type { Guard } from './guard.js'
-import { giveBackJob, snapshotJob } from './job-snapshot.js'
-import type { HandOffPayload } from './payloads.js'
+import { giveBackJob, removeJob, snapshotJob } from './job-sql.js'
+import { failureOf, type HandOffPayload } from './payloads.js'
 import { Semaphore } from './semaphore.js'
-import { markProtected } from './wrap-task.js'
+import { markHandOff, orGiveBack } from './wrap-task.js'
 
 export interface HandOffOptions {
   /** How many jobs of this task this process works on at once; further ones wait, and keep their worker waiting. */
@@ -24,6 +25,12 @@ export type HandOffHandler<Payload = unknown> = (
   helpers: HandOffHelpers,
 ) => Promise<unknown>
 
+export interface HandOffContext {
+  readonly guard: Guard
+  readonly queue: string
+  readonly schema: string
+}
+
 /**
  * A task that graphile-worker sees as finished as soon as the job is registered, while the work goes on in this
  * process under the monitor's protection.
@@ -31,29 +38,64 @@ export type HandOffHandler<Payload = unknown> = (
 export function handOffTask<Payload>(
   handler: HandOffHandler<Payload>,
   { concurrency }: HandOffOptions,
-  { guard, queue, schema }: { guard: Guard; queue: string; schema: string },
+  context: HandOffContext,
 ): Task {
   const places = new Semaphore(concurrency)
 
-  return markProtected(async (payload, helpers) => {
-    const { job } = helpers
-    const monitor = await guard.monitor()
-    await (await guard.taskOf(job.locked_by))?.confirm()
-    if (!(await places.acquire(guard.closing(job.locked_by) ?? helpers.abortSignal))) {
+  return markHandOff(async (payload, helpers) => {
+    const { guard, schema } = context
+    const pool = guard.of(helpers.job.locked_by)
+    if (pool === undefined) {
+      throw new Error(
+        'A handed-off task needs the plugin of its own adapter: add `preset: { plugins: [adapter.plugin] }`.',
+      )
+    }
+    const held = await pool.task
+    await orGiveBack(helpers, schema, () => held.confirm())
+    if (!(await places.acquire(pool.closing))) {
       await giveBackJob(helpers, schema)
-      throw new Error(`The worker stops: job ${job.id} had not begun and was given back.`)
+      throw new Error(`The worker stops: job ${helpers.job.id} had not begun and was given back.`)
     }
     try {
-      const snapshot = await snapshotJob(helpers, schema)
-      if (snapshot === undefined) throw new Error(`Job ${job.id} is no longer locked by this worker.`)
-      const stored: HandOffPayload = { kind: 'handOff', lockId: String(job.locked_by), job: snapshot }
-      const task = await monitor.register({ queue, jobRef: job.id, payload: stored })
-      void work(handler, payload as Payload, helpers, task, stored).finally(() => places.release())
+      const { task, stored } = await orGiveBack(helpers, schema, () => register(helpers, context))
+      await takeJob(helpers, schema, task)
+      const working = work(handler, payload as Payload, helpers, task, stored)
+      pool.addHandOff(working)
+      void working.finally(() => places.release())
     } catch (error) {
       places.release()
       throw error
     }
   })
+}
+
+async function register(
+  helpers: JobHelpers,
+  { guard, queue, schema }: HandOffContext,
+): Promise<{ task: TaskHandle; stored: HandOffPayload }> {
+  const { job } = helpers
+  const monitor = await guard.monitor()
+  const snapshot = await snapshotJob(helpers, schema)
+  if (snapshot === undefined) throw new Error(`Job ${job.id} is no longer locked by this worker.`)
+  const stored: HandOffPayload = { kind: 'handOff', lockId: String(job.locked_by), job: snapshot }
+  return { task: await monitor.register({ queue, jobRef: job.id, payload: stored }), stored }
+}
+
+/**
+ * Takes the job out of graphile-worker, so that from here on it is the monitor's alone: its own completion comes late
+ * and by id. When it can't be told whether that was done, our row stands for the job all the same.
+ */
+async function takeJob(helpers: JobHelpers, schema: string, task: TaskHandle): Promise<void> {
+  let taken: boolean
+  try {
+    taken = await removeJob(helpers, schema)
+  } catch (error) {
+    helpers.logger.warn(`Handed-off job ${helpers.job.id} may be in graphile-worker still: ${String(error)}`)
+    return
+  }
+  if (taken) return
+  await task.complete()
+  throw new Error(`Job ${helpers.job.id} is no longer locked by this worker.`)
 }
 
 /** Runs the handler to its end and says how it ended. Never throws: nobody is left to catch. */
@@ -65,39 +107,28 @@ async function work<Payload>(
   stored: HandOffPayload,
 ): Promise<void> {
   const { abortPromise: _, ...rest } = helpers
+  const name = `Handed-off job ${task.jobRef} (${stored.job.identifier})`
   try {
     const failure = await run(() => handler(payload, { ...rest, abortSignal: task.signal, task }))
     if (failure === undefined) {
       if (task.open) await task.complete()
     } else if (!task.signal.aborted) {
-      helpers.logger.error(`Handed-off job ${task.jobRef} (${stored.job.identifier}) failed: ${failure}`)
+      helpers.logger.error(`${name} failed: ${failure}`)
       await task.release({ payload: { ...stored, failure } })
-    } else if (task.open && isLeaseExpired(task.signal.reason)) {
+    } else if (task.open && codeOf(task.signal.reason) === 'HOLDFAST_LEASE_EXPIRED') {
       // Cut short, not failed: the job keeps its attempt.
       await task.release()
     }
   } catch (error) {
-    helpers.logger.warn(`Handed-off job ${task.jobRef} (${stored.job.identifier}): ${String(error)}`)
+    helpers.logger.warn(`${name}: ${String(error)}`)
   }
 }
 
-/** The message of what `handler` threw, or undefined. */
 async function run(handler: () => Promise<unknown>): Promise<string | undefined> {
   try {
     await handler()
     return undefined
   } catch (error) {
-    // Like graphile-worker: never an empty message.
-    return (
-      (error instanceof Error && error.message) ||
-      String(error) ||
-      'Non error or error without message thrown.'
-    )
+    return failureOf(error)
   }
 }
-
-const isLeaseExpired = (reason: unknown): boolean =>
-  typeof reason === 'object' &&
-  reason !== null &&
-  'code' in reason &&
-  reason.code === 'HOLDFAST_LEASE_EXPIRED'

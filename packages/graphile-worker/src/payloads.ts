@@ -22,6 +22,8 @@ export interface GuardPayload {
   readonly lockIds: readonly string[]
   /** Every job whose handler began has a row of its own: what the pool holds beyond them had not begun. */
   readonly marksStarts: boolean
+  /** Jobs that finished last, whose removal graphile-worker had perhaps not carried out when the pool ended. */
+  readonly finished?: readonly string[]
 }
 
 /** A job whose handler began, of a pool that fetches jobs ahead of running them. */
@@ -29,6 +31,8 @@ export interface StartedPayload {
   readonly kind: 'started'
   readonly jobId: string
   readonly lockId: string
+  /** The handler threw: graphile-worker's own retry rules apply. */
+  readonly failure?: string
 }
 
 /** A job that graphile-worker sees as finished while the work goes on here. */
@@ -52,4 +56,15 @@ export function payloadOf({ fullId, payload }: Orphan): TaskPayload {
   throw new Error(
     `Task ${fullId} was not registered by the graphile-worker adapter; does another adapter have the same name?`,
   )
+}
+
+/** Longest failure that is kept, in characters. */
+const MAX_FAILURE = 4_000
+
+/** What a handler threw, as `last_error` takes it: like graphile-worker's never empty, without NUL, not endless. */
+export function failureOf(error: unknown): string {
+  const message = (error instanceof Error && error.message) || String(error)
+  return (message || 'Non error or error without message thrown.')
+    .replaceAll('\0', '\ufffd')
+    .slice(0, MAX_FAILURE)
 }

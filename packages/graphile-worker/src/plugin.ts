@@ -1,4 +1,4 @@
-import type { TaskList, WorkerPool } from 'graphile-worker'
+import type { Task, TaskList, WorkerPool } from 'graphile-worker'
 import type { Guard } from './guard.js'
 import { version } from './version.js'
 import { wrapTasks } from './wrap-task.js'
@@ -27,6 +27,7 @@ interface StartWorkerEvent {
 
 /** The graphile plugin that guards every worker pool it is given to; nothing changes in the user's tasks. */
 export function guardPlugin({ guard, schema }: PluginParts): GraphileConfig.Plugin {
+  const wrapped = new WeakSet<Task>()
   return {
     name: 'HoldfastGuardPlugin',
     version,
@@ -51,16 +52,19 @@ export function guardPlugin({ guard, schema }: PluginParts): GraphileConfig.Plug
         },
         async startWorker(ctx: PluginContext, { worker, tasks }: StartWorkerEvent) {
           try {
-            wrapTasks(tasks, guard)
+            wrapTasks(tasks, { guard, schema, wrapped })
             await guard.ready(worker.workerPool)
           } catch (error) {
             // A worker whose start fails would go on without us: unprotected and unfenced.
             const message = `Holdfast could not protect this worker: ${String(error)}`
             ctx.logger.error(message)
-            void Promise.resolve(worker.workerPool.gracefulShutdown(message)).catch(() => undefined)
+            Promise.resolve(worker.workerPool.gracefulShutdown(message)).catch(() => undefined)
             throw error
           }
         },
+        // Awaited before the pool ends, and with it the connections that handed-off work may still use.
+        stopWorker: (_ctx: PluginContext, { worker }: { worker: StartWorkerEvent['worker'] }) =>
+          guard.drain(worker.workerPool),
       },
     },
   } as GraphileConfig.Plugin

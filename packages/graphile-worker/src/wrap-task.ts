@@ -1,24 +1,38 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task, TaskList } from 'graphile-worker'
+import { isLost, isPayloadError } from './errors.js'
 import type { Guard } from './guard.js'
+import type { GuardedPool } from './guarded-pool.js'
+import { giveBackJob, removeJob } from './job-sql.js'
+import { linkedSignal } from './linked-signal.js'
+import { failureOf, type StartedPayload } from './payloads.js'
 
-/** Tasks that protect each job by themselves, and tasks that are wrapped already. */
-const PROTECTED = Symbol.for('holdfast.graphile-worker.protected')
+/** Tasks that protect each of their jobs themselves. */
+const HANDS_OFF = Symbol.for('holdfast.graphile-worker.hands-off')
 
-type ProtectedTask = Task & { [PROTECTED]?: true }
+export function markHandOff(task: Task): Task {
+  return Object.defineProperty(task, HANDS_OFF, { value: true })
+}
 
-export function markProtected(task: Task): Task {
-  return Object.defineProperty(task, PROTECTED, { value: true })
+export interface WrapContext {
+  readonly guard: Guard
+  readonly schema: string
+  /** The wrappers of this guard, so that each task is wrapped once. */
+  readonly wrapped: WeakSet<Task>
 }
 
 /**
- * Wraps the tasks of a list in place, each once.
+ * Wraps the tasks of a list in place.
  *
  * @throws TypeError when the list is frozen
  */
-export function wrapTasks(tasks: TaskList, guard: Guard): void {
+export function wrapTasks(tasks: TaskList, context: WrapContext): void {
   for (const [identifier, task] of Object.entries(tasks)) {
-    if (task !== undefined && (task as ProtectedTask)[PROTECTED] !== true)
-      tasks[identifier] = guarded(task, guard)
+    if (task === undefined || HANDS_OFF in task || context.wrapped.has(task)) continue
+    const wrapper = guardedTask(task, context)
+    context.wrapped.add(wrapper)
+    tasks[identifier] = wrapper
   }
 }
 
@@ -26,21 +40,91 @@ export function wrapTasks(tasks: TaskList, guard: Guard): void {
  * graphile-worker's completion is not fenced, its failure is: so a handler whose process was declared dead meanwhile
  * must throw, whatever it returned. The job then stays with whoever has it now.
  */
-function guarded(task: Task, guard: Guard): Task {
-  return markProtected(async (payload, helpers: JobHelpers) => {
-    const { id, locked_by: lockId } = helpers.job
-    // The task of now: after an eviction the pool gets a new one, which says nothing about this job.
-    const held = await guard.taskOf(lockId)
-    await held?.confirm()
-    const started =
-      lockId !== null && guard.marksStarts(lockId) ? await guard.markStart(id, lockId) : undefined
+function guardedTask(task: Task, { guard, schema }: WrapContext): Task {
+  return async (payload, helpers) => {
+    const pool = guard.of(helpers.job.locked_by)
+    if (pool === undefined) return task(payload, helpers)
+    const held = await pool.task
+    const mark = await orGiveBack(helpers, schema, async () => {
+      await held.confirm()
+      return pool.marksStarts ? guard.markStart(startOf(helpers)) : undefined
+    })
+    // A task that listens also hears that its process is no longer believed alive.
+    const abort = linkedSignal(helpers.abortSignal, held.signal)
+    let result: Awaited<ReturnType<Task>>
     try {
-      return await task(payload, helpers)
+      result = await task(payload, { ...helpers, abortSignal: abort.signal })
+    } catch (error) {
+      // While the database is away graphile-worker can't write a failure down, and ends the process over it.
+      await held.confirm()
+      await releaseFailed(mark, helpers, error)
+      throw error
     } finally {
-      // Also after a failure: while the database is away graphile-worker can't even write that down, and ends the
-      // process over it.
-      await held?.confirm()
-      await started?.complete()
+      abort.unlink()
     }
-  })
+    await held.confirm()
+    const inBatch = Array.isArray(payload) && Array.isArray(result)
+    // In a named queue the late completion of a zombie would leave the queue locked for ever; and a marked job must be
+    // gone before its mark. Which entries of a batch failed is graphile-worker's to write.
+    if ((mark !== undefined || helpers.job.job_queue_id !== null) && !inBatch) {
+      await removeFenced(helpers, schema, held)
+    }
+    finished(pool, helpers)
+    await mark?.complete()
+    return result
+  }
+}
+
+const startOf = ({ job }: JobHelpers): StartedPayload => ({
+  kind: 'started',
+  jobId: job.id,
+  lockId: String(job.locked_by),
+})
+
+const finished = (pool: GuardedPool, { job }: JobHelpers): void => pool.noteFinished(job.id)
+
+/** Runs what comes before a handler begins. Where that fails through no fault of the job, its attempt is given back. */
+export async function orGiveBack<T>(
+  helpers: JobHelpers,
+  schema: string,
+  before: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await before()
+  } catch (error) {
+    if (!isPayloadError(error)) await giveBackJob(helpers, schema)
+    throw error
+  }
+}
+
+/** The failure is written with the end of the mark: between the two the job would look as if it had not begun. */
+async function releaseFailed(
+  mark: TaskHandle | undefined,
+  helpers: JobHelpers,
+  error: unknown,
+): Promise<void> {
+  try {
+    await mark?.release({ payload: { ...startOf(helpers), failure: failureOf(error) } })
+  } catch (failure) {
+    if (!isLost(failure)) throw failure
+  }
+}
+
+const MAX_TRIES = 30
+
+/** Removes the finished job from graphile-worker, through a database outage if need be. */
+async function removeFenced(helpers: JobHelpers, schema: string, held: TaskHandle): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      // After a try of unknown outcome a missing row means that it had been done: we are still alive, so nobody else
+      // could have taken it.
+      if ((await removeJob(helpers, schema)) || tries > 1) return
+    } catch (error) {
+      if (tries >= MAX_TRIES) throw error
+      await delay(500)
+      await held.confirm()
+      continue
+    }
+    throw new Error(`Job ${helpers.job.id} is no longer locked by this worker: its result is discarded.`)
+  }
 }

@@ -56,6 +56,36 @@ describe('a handed-off job', () => {
     expect((await sql`select * from holdfast_quarantine`.execute(fixture.db)).rows).toEqual([])
   })
 
+  it('whose error is no text for a database is retried all the same', async () => {
+    await fixture.worker()
+    await fixture.add('handed', { fail: `odd \0 and ${'long '.repeat(10_000)}` }, { maxAttempts: 5 })
+    await until(async () =>
+      (await fixture.jobs()).some(({ lastError }) => lastError?.startsWith('odd \ufffd and long')),
+    )
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ attempts: 1, lockedBy: null, available: true }),
+    ])
+  })
+
+  it('that is too large to be stored is failed before its handler begins', async () => {
+    await fixture.worker({ monitor: { maxPayloadBytes: 1_000 } })
+    await fixture.add('handed', { text: 'x'.repeat(2_000) }, { maxAttempts: 1 })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ lastError: expect.stringContaining('more than maxPayloadBytes (1000)') }),
+    ])
+    expect(await fixture.ledger()).toEqual([])
+  })
+
+  it('without the adapter’s plugin is refused, and says what is missing', async () => {
+    await fixture.worker({ withoutPlugin: true })
+    await fixture.add('handed')
+    await until(async () =>
+      (await fixture.jobs()).some(({ lastError }) => lastError?.includes('plugins: [adapter.plugin]')),
+    )
+    expect(await fixture.ledger()).toEqual([])
+  })
+
   it('waits when the process works on as many as it may, and keeps its worker waiting', async () => {
     await fixture.worker({ concurrency: 2, handOffConcurrency: 3 })
     for (let n = 0; n < 8; n++) await fixture.add('handed', { gate: 'open' })

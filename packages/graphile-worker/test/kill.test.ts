@@ -166,4 +166,87 @@ describe('a worker process that is killed', () => {
       expect((await fixture.ledger('finish')).map(({ job }) => job)).toEqual([newer])
     }
   })
+
+  it('leaves a job that was removed meanwhile removed, with no word of failure', async () => {
+    const victim = await fixture.worker()
+    await fixture.add('guarded', { gate: 'never' }, { jobKey: 'k' })
+    await fixture.started(1)
+    await sql`select graphile_worker.remove_job('k')`.execute(fixture.db)
+    const survivor = await fixture.worker()
+    await victim.kill()
+    expect(await survivor.message('recovered')).toMatchObject({ outcome: 'superseded' })
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ available: false, lockedBy: null, lastError: null, key: null }),
+    ])
+    expect((await sql`select * from holdfast_quarantine`.execute(fixture.db)).rows).toEqual([])
+  })
+
+  it('has no effect twice that was committed together with the end of its job', async () => {
+    const preset = { worker: { completeJobBatchDelay: 60_000 } }
+    const victim = await fixture.worker({ preset })
+    for (let n = 0; n < 3; n++) await fixture.add('handed', { inTransaction: 'never' })
+    await until(async () => (await fixture.ledger('effect')).length === 3)
+    const survivor = await fixture.worker()
+    await victim.kill()
+    await until(async () => (await fixture.tasks()).length === 1, { what: 'the dead pool’s row is gone' })
+    const proof = await fixture.add('guarded')
+    await until(async () => (await fixture.ledger('finish')).some(({ job }) => job === proof))
+    expect(await fixture.ledger('effect')).toHaveLength(3)
+    expect((await fixture.ledger()).filter(({ pid }) => pid === survivor.pid).map(({ job }) => job)).toEqual([
+      proof,
+      proof,
+    ])
+  })
+
+  it('does not count a finished job of a pool that fetches ahead as one that had not begun', async () => {
+    const preset = {
+      worker: { localQueue: { size: 4 }, completeJobBatchDelay: 60_000, failJobBatchDelay: 60_000 },
+    }
+    const victim = await fixture.worker({ concurrency: 4, preset })
+    await fixture.add('guarded', {}, { maxAttempts: 1 })
+    await fixture.add('guarded', { fail: 'no luck' }, { maxAttempts: 1 })
+    await fixture.started(2)
+    await until(async () => (await fixture.jobs()).length === 1 && (await fixture.tasks()).length === 1)
+    await fixture.worker()
+    await victim.kill()
+    await until(async () =>
+      (await fixture.tasks()).every(({ processId }) => !processId.includes(`:${victim.pid}:`)),
+    )
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ attempts: 1, lastError: 'no luck', available: false, lockedBy: null }),
+    ])
+    expect(await fixture.ledger('start')).toHaveLength(2)
+  })
+})
+
+describe('a job that kills every process that runs it', () => {
+  let fixture: Fixture
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
+
+  it('runs maxRecoveries times again, then stands failed and in quarantine', async () => {
+    const options = { monitor: { maxRecoveries: 2 }, pollInterval: 200 }
+    const id = await fixture.add('guarded', { kill: true })
+    const running = new Set([await fixture.worker(options), await fixture.worker(options)])
+    await until(
+      async () => {
+        for (const worker of running) {
+          if (worker.process.signalCode === null) continue
+          running.delete(worker)
+          running.add(await fixture.worker(options))
+        }
+        return (await fixture.jobs()).some(({ lastError }) => lastError !== null)
+      },
+      { timeout: 50_000 },
+    )
+    const reason = 'in flight in 3 dying processes, more than maxRecoveries (2) allows'
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ id, lastError: reason, lockedBy: null, available: false }),
+    ])
+    expect(await fixture.ledger('start')).toHaveLength(3)
+    const { rows } = await sql`select job_ref, reason, crashes from holdfast_quarantine`.execute(fixture.db)
+    expect(rows).toEqual([{ job_ref: id, reason, crashes: 3 }])
+  })
 })

@@ -53,4 +53,47 @@ describe('a worker process paused for longer than its lease', () => {
     expect(finishes.filter(({ pid }) => pid === third.pid)).toEqual([expect.objectContaining({ job })])
     expect(await fixture.lockedQueues()).toEqual([])
   })
+
+  it('that had finished a job of a named queue, but not yet said so, does not lock that queue for ever', async () => {
+    // graphile-worker's own completion then comes a minute late, by id alone.
+    const preset = { worker: { completeJobBatchDelay: 60_000 } }
+    const zombie = await fixture.worker({ preset })
+    const first = await fixture.add('guarded', {}, { queueName: 'serial' })
+    await fixture.finished(1)
+    await until(async () => (await fixture.jobs()).length === 0, {
+      what: 'the job is removed at once, with its lock',
+    })
+    expect(await fixture.lockedQueues()).toEqual([])
+    zombie.pause()
+    const survivor = await fixture.worker()
+    const second = await fixture.add('guarded', {}, { queueName: 'serial' })
+    await fixture.finished(2)
+    const finishes = await fixture.ledger('finish')
+    expect(finishes.map(({ job, pid }) => [job, pid])).toEqual([
+      [first, zombie.pid],
+      [second, survivor.pid],
+    ])
+    zombie.resume()
+  })
+
+  it('takes no job on waking that it could not finish: what its pool still fetches is given back', async () => {
+    const zombie = await fixture.worker({ concurrency: 3, pollInterval: 50 })
+    await fixture.add('guarded', { gate: 'open' })
+    await fixture.started(1)
+    zombie.pause()
+    // Busy with the one job that it took over, so that only the zombie can fetch the other.
+    const survivor = await fixture.worker({ concurrency: 1, pollInterval: 200 })
+    await fixture.started(2)
+    const late = await fixture.add('guarded', {}, { maxAttempts: 1 })
+    zombie.resume()
+    await zombie.message('evicted')
+    await fixture.openGate('open')
+    await zombie.message('runnerEnded')
+    await until(async () => (await fixture.jobs()).length === 0)
+    const ofLate = (await fixture.ledger()).filter(({ job }) => job === late)
+    expect(ofLate.map(({ what, pid, attempts }) => [what, pid, attempts])).toEqual([
+      ['start', survivor.pid, 1],
+      ['finish', survivor.pid, 1],
+    ])
+  })
 })

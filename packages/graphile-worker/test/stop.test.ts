@@ -41,19 +41,70 @@ describe('a worker process that stops', () => {
     expect((await sql`select * from holdfast_processes`.execute(fixture.db)).rows).toEqual([])
   })
 
-  it('by its monitor alone, stops its runner too: no job may run unprotected', async () => {
+  it('gives back jobs whose handlers outlast the drain; what those return after that does not count', async () => {
     const leaving = await fixture.worker({ monitor: endless })
     await fixture.add('guarded', { gate: 'open' })
     await fixture.started(1)
-    leaving.send('stopMonitor')
+    leaving.send('stop')
     await until(async () => (await fixture.jobs())[0]?.lockedBy === null, { what: 'the job is given back' })
     expect(await fixture.jobs()).toEqual([expect.objectContaining({ attempts: 0, available: true })])
     await fixture.openGate('open')
     await leaving.message('stopped')
-    // What its handler returned after that does not count.
     expect(await fixture.jobs()).toEqual([expect.objectContaining({ available: true })])
     const next = await fixture.worker()
     await until(async () => (await fixture.jobs()).length === 0)
     expect((await fixture.ledger('finish')).some(({ pid }) => pid === next.pid)).toBe(true)
+  })
+
+  it('tells tasks that listen when the drain is over', async () => {
+    const leaving = await fixture.worker({ monitor: endless })
+    await fixture.add('listening', { gate: 'never' })
+    await fixture.started(1)
+    leaving.send('stop')
+    await leaving.message('stopped')
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ attempts: 0, lockedBy: null, available: true }),
+    ])
+  })
+
+  it('by its runner alone waits for handed-off work, which may still use its connections', async () => {
+    const leaving = await fixture.worker({ monitor: endless })
+    await fixture.add('handed', { gate: 'open', query: true })
+    await fixture.started(1)
+    leaving.send('stopRunner')
+    await fixture.openGate('open')
+    await leaving.message('stopped')
+    expect(await fixture.ledger('query')).toHaveLength(1)
+    expect(await fixture.jobs()).toEqual([])
+    expect(await fixture.tasks()).toEqual([])
+  })
+
+  it('runs no finished job again, however late graphile-worker removes it', async () => {
+    const preset = { worker: { completeJobBatchDelay: 20, maxPoolSize: 2 } }
+    const leaving = await fixture.worker({ monitor: endless, concurrency: 100, preset })
+    const next = await fixture.worker({ monitor: endless, concurrency: 1 })
+    await sql`select graphile_worker.add_jobs(array(
+      select ('guarded', '{}', null, null, null, null, null, null)::graphile_worker.job_spec
+      from generate_series(1, 300)))`.execute(fixture.db)
+    await fixture.finished(100)
+    leaving.send('stop')
+    await leaving.message('stopped')
+    await until(async () => (await fixture.jobs()).length === 0)
+    const finishes = await fixture.ledger('finish')
+    expect(new Set(finishes.map(({ job }) => job)).size).toBe(300)
+    expect(finishes).toHaveLength(300)
+    expect(next.process.exitCode).toBeNull()
+  })
+
+  it('leaves a job that was removed meanwhile removed', async () => {
+    const leaving = await fixture.worker({ monitor: endless })
+    await fixture.add('guarded', { gate: 'never' }, { jobKey: 'k' })
+    await fixture.started(1)
+    await sql`select graphile_worker.remove_job('k')`.execute(fixture.db)
+    leaving.send('stop')
+    await until(async () => (await fixture.jobs())[0]?.lockedBy === null)
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ available: false, lastError: null, key: null }),
+    ])
   })
 })

@@ -9,6 +9,10 @@ export interface JobDetail {
   readonly lockIds: readonly string[]
   readonly row: JobRow | undefined
   readonly handOff?: HandOffPayload
+  /** The handler threw. */
+  readonly failure?: string | undefined
+  /** The handler ended well. */
+  readonly finished?: boolean
 }
 
 export interface GraphileJob extends OrphanedJob {
@@ -45,15 +49,27 @@ export async function expandOrphans(
         orphan,
         jobRef: row.id,
         started: !payload.marksStarts,
-        detail: { lockIds: payload.lockIds, row },
+        detail: { lockIds: payload.lockIds, row, finished: payload.finished?.includes(row.id) ?? false },
       }))
     }
     if (payload.kind === 'started') {
       const row = byId.get(payload.jobId)
-      return [{ orphan, jobRef: payload.jobId, detail: { lockIds: [payload.lockId], row } }]
+      return [
+        {
+          orphan,
+          jobRef: payload.jobId,
+          detail: { lockIds: [payload.lockId], row, failure: payload.failure },
+        },
+      ]
     }
     const row = byId.get(payload.job.id)
-    return [{ orphan, jobRef: payload.job.id, detail: { lockIds: [payload.lockId], row, handOff: payload } }]
+    return [
+      {
+        orphan,
+        jobRef: payload.job.id,
+        detail: { lockIds: [payload.lockId], row, handOff: payload, failure: payload.failure },
+      },
+    ]
   })
 }
 

@@ -1,5 +1,6 @@
 import type { RecoveryContext } from '@holdfast/core'
 import { sql } from 'kysely'
+import { SUPERSEDED } from '../job-sql.js'
 import type { GraphileTables } from '../tables.js'
 
 /** A job's row in graphile-worker, locked by the recovery's transaction until it ends. */
@@ -9,6 +10,8 @@ export interface JobRow {
   readonly attempts: number
   readonly maxAttempts: number
   readonly lockedBy: string | null
+  /** Removed, or replaced by a newer job with its key, while it ran. */
+  readonly superseded: boolean
 }
 
 /**
@@ -22,7 +25,7 @@ export async function lockJobs(
 ): Promise<JobRow[]> {
   if (lockIds.length === 0 && jobIds.length === 0) return []
   const { rows } = await sql<JobRow>`
-    select id::text as id, job_queue_id as "queueId", attempts, max_attempts as "maxAttempts", locked_by as "lockedBy"
+    select id::text as id, job_queue_id as "queueId", attempts, max_attempts as "maxAttempts", locked_by as "lockedBy", ${sql.raw(SUPERSEDED)} as superseded
     from ${jobs} where locked_by = any(${lockIds}::text[]) or id = any(${jobIds}::bigint[])
     order by id for update`.execute(trx)
   return rows

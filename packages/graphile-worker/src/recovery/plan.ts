@@ -1,5 +1,5 @@
 import type { Decision, JobOutcome } from '@holdfast/core'
-import type { HandOffPayload, JobSnapshot } from '../payloads.js'
+import type { JobSnapshot } from '../payloads.js'
 import { backoffMs } from '../tables.js'
 import { type GraphileJob, isHeld } from './expand.js'
 import type { JobRow } from './held-jobs.js'
@@ -19,6 +19,8 @@ export type Plan =
   | { readonly kind: 'nothing'; readonly outcome: JobOutcome }
   /** The row is there, held by the dead: unlock it in place. */
   | { readonly kind: 'unlock'; readonly row: JobRow; readonly next: Continuation }
+  /** Its work is done, only the row is left. */
+  | { readonly kind: 'remove'; readonly row: JobRow; readonly outcome: JobOutcome }
   /** The row is gone, or about to be: add the job anew. */
   | {
       readonly kind: 'add'
@@ -30,12 +32,14 @@ export type Plan =
 type DecidedGraphileJob = GraphileJob & { readonly decision: Decision }
 
 export function planFor(job: DecidedGraphileJob): Plan {
-  const { row, handOff, lockIds } = job.detail
+  const { row, handOff, lockIds, finished } = job.detail
   if (row !== undefined && !isHeld(lockIds, row.lockedBy)) return nothing({ kind: 'alreadyThere' })
+  if (row !== undefined && finished) return { kind: 'remove', row, outcome: { kind: 'finished' } }
+  if (row?.superseded) return { kind: 'unlock', row, next: asItIs(row) }
   if (handOff !== undefined) {
     // A row that is still there may be deleted any moment by the process that handed the job off, by id alone: taken
     // over in place it would be lost. It is replaced.
-    return { kind: 'add', job: handOff.job, remove: row, next: continuation(job, handOff.job, handOff) }
+    return { kind: 'add', job: handOff.job, remove: row, next: continuation(job, handOff.job) }
   }
   if (row === undefined) return nothing({ kind: 'finished' })
   return { kind: 'unlock', row, next: continuation(job, row) }
@@ -43,14 +47,19 @@ export function planFor(job: DecidedGraphileJob): Plan {
 
 const nothing = (outcome: JobOutcome): Plan => ({ kind: 'nothing', outcome })
 
+/** Its key and its attempts were taken from it: it is only unlocked, and never runs again. */
+const asItIs = ({ attempts }: JobRow): Continuation => ({
+  ...goesOn(attempts, null),
+  outcome: () => ({ kind: 'superseded' }),
+})
+
 function continuation(
-  { orphan, started, decision }: DecidedGraphileJob,
+  { orphan, started, decision, detail }: DecidedGraphileJob,
   { attempts, maxAttempts }: { attempts: number; maxAttempts: number },
-  handOff?: HandOffPayload,
 ): Continuation {
   if (started === false) return goesOn(attempts - 1, null)
-  if (handOff?.failure !== undefined) {
-    const retried = { ...goesOn(attempts, backoffMs(attempts)), lastError: handOff.failure }
+  if (detail.failure !== undefined) {
+    const retried = { ...goesOn(attempts, backoffMs(attempts)), lastError: detail.failure }
     // Failed for good, as graphile-worker shows it; that is its own business and no recovery.
     return attempts < maxAttempts ? retried : { ...retried, outcome: () => ({ kind: 'finished' }) }
   }

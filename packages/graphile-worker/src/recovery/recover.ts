@@ -3,7 +3,7 @@ import type { GraphileTables } from '../tables.js'
 import { addJob } from './add.js'
 import type { GraphileJob } from './expand.js'
 import { planFor } from './plan.js'
-import { notify, unlockJobs, unlockQueues } from './unlock.js'
+import { notify, removeJobs, unlockJobs, unlockQueues } from './unlock.js'
 
 /** Carries out the decisions, all in the monitor's transaction. */
 export async function recoverJobs(
@@ -15,9 +15,11 @@ export async function recoverJobs(
   const plans = jobs.map((job) => planFor(job))
   const unlocks = plans.flatMap((plan) => (plan.kind === 'unlock' ? [plan] : []))
   await unlockJobs(context, tables, unlocks)
+  const finished = plans.flatMap((plan) => (plan.kind === 'remove' ? [plan.row.id] : []))
+  await removeJobs(context, tables, finished)
   const outcomes: JobOutcome[] = []
   for (const plan of plans) {
-    if (plan.kind === 'nothing') outcomes.push(plan.outcome)
+    if (plan.kind === 'nothing' || plan.kind === 'remove') outcomes.push(plan.outcome)
     else if (plan.kind === 'unlock') outcomes.push(plan.next.outcome(plan.row.id))
     else outcomes.push(await addJob(context, tables, plan))
   }

@@ -26,6 +26,16 @@ export async function unlockJobs(
     where jobs.id = todo.id`.execute(trx)
 }
 
+/** Removes finished jobs. Their rows are locked by this transaction. */
+export async function removeJobs(
+  { trx }: RecoveryContext,
+  { jobs }: GraphileTables,
+  ids: readonly string[],
+): Promise<void> {
+  if (ids.length === 0) return
+  await sql`delete from ${jobs} where id = any(${ids}::bigint[])`.execute(trx)
+}
+
 /** Releases the named queues that these locks hold: all of them, or only the given ones. */
 export async function unlockQueues(
   { trx }: RecoveryContext,

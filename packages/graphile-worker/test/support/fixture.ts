@@ -51,7 +51,11 @@ export class Fixture implements AsyncDisposable {
   }
 
   /** Adds a job and answers its id. */
-  async add(task: 'guarded' | 'handed', payload: unknown = {}, spec: TaskSpec = {}): Promise<string> {
+  async add(
+    task: 'guarded' | 'handed' | 'listening',
+    payload: unknown = {},
+    spec: TaskSpec = {},
+  ): Promise<string> {
     const { rows } = await sql<{ id: string }>`
       select id::text as id from graphile_worker.add_job(${task}, ${JSON.stringify(payload)}::json,
         queue_name => ${spec.queueName ?? null}, max_attempts => ${spec.maxAttempts ?? null}::int,
@@ -82,7 +86,7 @@ export class Fixture implements AsyncDisposable {
 
   /** What the handlers did, oldest first, as `start 1 by 4242`. */
   async ledger(
-    what?: 'start' | 'finish',
+    what?: 'start' | 'finish' | 'effect' | 'query',
   ): Promise<{ what: string; job: string; attempts: number; pid: number }[]> {
     const { rows } = await sql<{ what: string; job: string; attempts: number; pid: number }>`
       select what, job::text as job, attempts, pid from ledger

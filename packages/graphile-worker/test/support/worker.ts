@@ -1,6 +1,6 @@
 // A process that runs graphile-worker with Holdfast: to be killed, paused and stopped.
 import { childOptions, connect } from '@holdfast/chaos'
-import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
+import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import {
   Logger as GraphileLogger,
   type Logger,
@@ -20,12 +20,19 @@ export interface WorkerOptions {
   readonly preset?: RunnerOptions['preset']
   /** Without Holdfast, to see what graphile-worker alone does. */
   readonly plain?: boolean
+  readonly withoutPlugin?: boolean
 }
 
 interface Payload {
-  /** Waits in the handler until the row `gate` is there. */
+  /** Waits in the handler until the row `gate` is there, or the signal aborts. */
   readonly gate?: string
   readonly fail?: string
+  /** Kills its own process. */
+  readonly kill?: boolean
+  /** Hand-off only: asks graphile-worker's own connection before it finishes. */
+  readonly query?: boolean
+  /** Hand-off only: writes its ledger row and completes in one transaction, then waits for this gate. */
+  readonly inTransaction?: string
 }
 
 const options: WorkerOptions = childOptions()
@@ -72,23 +79,41 @@ async function gateOpen(name: string, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function work(
-  { gate, fail }: Payload,
-  job: { id: string; attempts: number },
-  signal: AbortSignal,
-): Promise<void> {
+interface Job {
+  readonly id: string
+  readonly attempts: number
+}
+
+async function work({ gate, fail, kill }: Payload, job: Job, signal: AbortSignal): Promise<void> {
   await note('start', job, signal)
+  if (kill) process.kill(process.pid, 'SIGKILL')
   if (gate !== undefined) await gateOpen(gate, signal)
   if (fail !== undefined) throw new Error(fail)
   await note('finish', job, signal)
 }
 
+async function workInTransaction(gate: string, job: Job, task: TaskHandle): Promise<void> {
+  await note('start', job, task.signal)
+  await db.transaction().execute(async (trx) => {
+    const row = { what: 'effect', job: job.id, attempts: job.attempts, pid: process.pid }
+    await trx.insertInto('ledger').values(row).execute()
+    await task.complete({ trx })
+  })
+  await gateOpen(gate, task.signal)
+}
+
 const never = new AbortController().signal
 const taskList: TaskList = {
   guarded: async (payload, { job }) => work(payload as Payload, job, never),
-  handed: adapter.handOff<Payload>((payload, { job, abortSignal }) => work(payload, job, abortSignal), {
-    concurrency: options.handOffConcurrency ?? 50,
-  }),
+  listening: async (payload, { job, abortSignal }) => work(payload as Payload, job, abortSignal ?? never),
+  handed: adapter.handOff<Payload>(
+    async (payload, { job, abortSignal, task, query }) => {
+      if (payload.inTransaction !== undefined) return workInTransaction(payload.inTransaction, job, task)
+      await work(payload, job, abortSignal)
+      if (payload.query) await query('insert into ledger (what, job) values ($1, $2)', ['query', job.id])
+    },
+    { concurrency: options.handOffConcurrency ?? 50 },
+  ),
 }
 
 if (!options.plain) await monitor.start()
@@ -102,7 +127,7 @@ const runner = await run({
   pollInterval: options.pollInterval ?? 60_000,
   taskList,
   logger,
-  preset: { ...options.preset, plugins: options.plain ? [] : [adapter.plugin] },
+  preset: { ...options.preset, plugins: options.plain || options.withoutPlugin ? [] : [adapter.plugin] },
 })
 runner.promise.then(
   () => send({ type: 'runnerEnded' }),
@@ -110,13 +135,13 @@ runner.promise.then(
 )
 
 process.on('message', async (message) => {
-  if (message === 'stop' || message === 'stopMonitor') {
-    if (message === 'stop') await runner.stop()
-    await monitor.stop({ drain: 500 })
-    await runner.promise
-    send({ type: 'stopped' })
-    await db.destroy()
-    process.disconnect()
-  }
+  if (message !== 'stop' && message !== 'stopRunner') return
+  // The monitor's stop stops guarded runners too; the runner's alone waits for handed-off work without limit.
+  if (message === 'stopRunner') await runner.stop()
+  await monitor.stop({ drain: 500 })
+  await runner.promise.catch(() => undefined) // Told above.
+  send({ type: 'stopped' })
+  await db.destroy()
+  process.disconnect()
 })
 send({ type: 'ready', processId: monitor.processId })

@@ -1,0 +1,11 @@
+// By code rather than by class: importing nothing of core at run time leaves it to the user's copy.
+
+export const codeOf = (error: unknown): unknown =>
+  typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+
+/** The task is not this process's any more. */
+export const isLost = (error: unknown): boolean => codeOf(error) === 'HOLDFAST_TASK_LOST'
+
+/** The job itself can't be protected, whoever tries. */
+export const isPayloadError = (error: unknown): boolean =>
+  codeOf(error) === 'HOLDFAST_PAYLOAD' || codeOf(error) === 'HOLDFAST_PAYLOAD_TOO_LARGE'
