@@ -1,4 +1,4 @@
-import { DatabaseError, TaskLostError } from './errors.js'
+import { PayloadError, TaskLostError } from './errors.js'
 import { messageOf } from './events.js'
 import { newProcessId } from './identity.js'
 import { Lease } from './lease.js'
@@ -139,11 +139,8 @@ export class Incarnation {
       const kind = this.#store.dialect.errorKind(error)
       if (kind !== 'bad-value' && kind !== 'duplicate') throw error
       if (tasks.length === 1) {
-        return [
-          new DatabaseError(`The database refused task ${tasks[0]!.id}: ${messageOf(error)}`, {
-            cause: error,
-          }),
-        ]
+        const message = `The database refused task ${tasks[0]!.id}: ${messageOf(error)}`
+        return [new PayloadError(message, { cause: error })]
       }
       const middle = Math.ceil(tasks.length / 2)
       return [...(await this.#insert(tasks.slice(0, middle))), ...(await this.#insert(tasks.slice(middle)))]

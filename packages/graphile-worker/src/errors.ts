@@ -6,6 +6,10 @@ export const codeOf = (error: unknown): unknown =>
 /** The task is not this process's any more. */
 export const isLost = (error: unknown): boolean => codeOf(error) === 'HOLDFAST_TASK_LOST'
 
+/** It goes on by itself when the database answers again. */
+export const isPassing = (error: unknown): boolean =>
+  codeOf(error) === 'HOLDFAST_LEASE_EXPIRED' || codeOf(error) === 'HOLDFAST_DATABASE'
+
 /** The job itself can't be protected, whoever tries. */
 export const isPayloadError = (error: unknown): boolean =>
   codeOf(error) === 'HOLDFAST_PAYLOAD' || codeOf(error) === 'HOLDFAST_PAYLOAD_TOO_LARGE'

@@ -41,6 +41,12 @@ export class GuardedPool {
     return this.#closing.signal
   }
 
+  /** Resolves when the pool takes no more jobs. */
+  get closed(): Promise<void> {
+    if (this.closing.aborted) return Promise.resolve()
+    return new Promise((resolve) => this.closing.addEventListener('abort', () => resolve(), { once: true }))
+  }
+
   close(): void {
     this.#closing.abort()
   }

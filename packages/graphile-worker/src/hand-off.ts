@@ -50,14 +50,12 @@ export function handOffTask<Payload>(
         'A handed-off task needs the plugin of its own adapter: add `preset: { plugins: [adapter.plugin] }`.',
       )
     }
-    const held = await pool.task
-    await orGiveBack(helpers, schema, () => held.confirm())
     if (!(await places.acquire(pool.closing))) {
       await giveBackJob(helpers, schema)
       throw new Error(`The worker stops: job ${helpers.job.id} had not begun and was given back.`)
     }
     try {
-      const { task, stored } = await orGiveBack(helpers, schema, () => register(helpers, context))
+      const { task, stored } = await orGiveBack(pool, helpers, schema, () => register(helpers, context))
       await takeJob(helpers, schema, task)
       const working = work(handler, payload as Payload, helpers, task, stored)
       pool.addHandOff(working)

@@ -66,7 +66,8 @@ export async function removeJob({ job, query }: JobHelpers, schema: string): Pro
 
 /**
  * Unlocks a job that this worker fetched and never began, and refunds its attempt, unless the job was removed or
- * superseded meanwhile. Fenced by the lock, so the throw that must follow changes nothing more in graphile-worker.
+ * superseded meanwhile. Fenced by the lock, so the throw that must follow changes nothing more in graphile-worker; unless
+ * this very pool had fetched the job again by then, which half a second keeps it from.
  */
 export async function giveBackJob({ job, query }: JobHelpers, schema: string): Promise<void> {
   const { jobs, queues } = tablesOf(schema)
@@ -74,7 +75,8 @@ export async function giveBackJob({ job, query }: JobHelpers, schema: string): P
     `with unlocked as (
        update ${jobs}
        set locked_by = null, locked_at = null,
-         attempts = case when ${SUPERSEDED} then attempts else attempts - 1 end
+         attempts = case when ${SUPERSEDED} then attempts else attempts - 1 end,
+         run_at = greatest(run_at, now() + interval '500 milliseconds')
        where id = $1 and locked_by = $2 returning job_queue_id
      ), freed as (
        update ${queues} as queues set locked_by = null, locked_at = null

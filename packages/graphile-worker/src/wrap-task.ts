@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task, TaskList } from 'graphile-worker'
-import { isLost, isPayloadError } from './errors.js'
+import { isLost, isPassing, isPayloadError } from './errors.js'
 import type { Guard } from './guard.js'
 import type { GuardedPool } from './guarded-pool.js'
 import { giveBackJob, removeJob } from './job-sql.js'
@@ -45,10 +45,9 @@ function guardedTask(task: Task, { guard, schema }: WrapContext): Task {
     const pool = guard.of(helpers.job.locked_by)
     if (pool === undefined) return task(payload, helpers)
     const held = await pool.task
-    const mark = await orGiveBack(helpers, schema, async () => {
-      await held.confirm()
-      return pool.marksStarts ? guard.markStart(startOf(helpers)) : undefined
-    })
+    const mark = await orGiveBack(pool, helpers, schema, async () =>
+      pool.marksStarts ? guard.markStart(startOf(helpers)) : undefined,
+    )
     // A task that listens also hears that its process is no longer believed alive.
     const abort = linkedSignal(helpers.abortSignal, held.signal)
     let result: Awaited<ReturnType<Task>>
@@ -83,17 +82,32 @@ const startOf = ({ job }: JobHelpers): StartedPayload => ({
 
 const finished = (pool: GuardedPool, { job }: JobHelpers): void => pool.noteFinished(job.id)
 
-/** Runs what comes before a handler begins. Where that fails through no fault of the job, its attempt is given back. */
+/**
+ * Runs what comes before a handler begins. While the database is away it is tried again; once this process may no longer
+ * begin the job, the job is given back with its attempt. Only what is the job's own fault is graphile-worker's to fail.
+ */
 export async function orGiveBack<T>(
+  pool: GuardedPool,
   helpers: JobHelpers,
   schema: string,
   before: () => Promise<T>,
 ): Promise<T> {
-  try {
-    return await before()
-  } catch (error) {
-    if (!isPayloadError(error)) await giveBackJob(helpers, schema)
-    throw error
+  const held = await pool.task
+  for (;;) {
+    try {
+      await held.confirm()
+      return await before()
+    } catch (error) {
+      if (isPayloadError(error)) throw error
+      if (isPassing(error)) {
+        await delay(RETRY)
+        continue
+      }
+      // Once the pool is closed none of its workers fetches the job again, before the failure that follows is written.
+      await pool.closed
+      await giveBackJob(helpers, schema)
+      throw error
+    }
   }
 }
 
@@ -112,6 +126,9 @@ async function releaseFailed(
 
 const MAX_TRIES = 30
 
+/** Milliseconds between tries while the database is away. */
+const RETRY = 500
+
 /** Removes the finished job from graphile-worker, through a database outage if need be. */
 async function removeFenced(helpers: JobHelpers, schema: string, held: TaskHandle): Promise<void> {
   for (let tries = 1; ; tries++) {
@@ -121,7 +138,7 @@ async function removeFenced(helpers: JobHelpers, schema: string, held: TaskHandl
       if ((await removeJob(helpers, schema)) || tries > 1) return
     } catch (error) {
       if (tries >= MAX_TRIES) throw error
-      await delay(500)
+      await delay(RETRY)
       await held.confirm()
       continue
     }
