@@ -7,6 +7,12 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 const { packageManager, engines } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
 
+// The command that failed has said why; a stack trace of ours would only hide it.
+process.on('uncaughtException', (error) => {
+  console.error(error.message)
+  process.exit(1)
+})
+
 /** Runs a command; its output goes to stderr, so that stdout stays the caller's. Throws when it fails. */
 export async function run(command, args, { env = {}, stdout = process.stderr } = {}) {
   const code = await exitCode(command, args, { env, stdout })

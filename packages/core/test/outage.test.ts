@@ -100,7 +100,7 @@ describe('the database stopped for longer than the lease', () => {
   })
 
   it('while a task registers: its id can’t be used again, so that settling the first never ends a second', async () => {
-    const monitor = await fixture.started()
+    const monitor = await fixture.started({ orphanThreshold: 4_000 })
     await outage(async () => {
       await expect(monitor.register({ payload: null, id: 'same' })).rejects.toMatchObject({
         code: 'HOLDFAST_DATABASE',
