@@ -63,6 +63,8 @@ export interface RecoveryContext {
    */
   readonly trx: Transaction<unknown>
   readonly logger: Logger
+  /** Which of these jobs of this queue have a task row of their own now, be it in this batch or anywhere else. */
+  registered(jobRefs: readonly string[]): Promise<ReadonlySet<string>>
 }
 
 export interface AdapterCapabilities {

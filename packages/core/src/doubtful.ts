@@ -24,12 +24,19 @@ export async function settleDoubtful(
       if (settlement.kind !== 'unregister' || settlement.until < now) incarnation.forget(id)
     }
   }
+  let failure: unknown
   for (const [id, settlement] of all) {
     if (settlement.kind !== 'release') continue
-    await releaseTask(store, processId, id, settlement.payload)
-    incarnation.forget(id)
-    await recover(releasedOwner(processId))
+    try {
+      await releaseTask(store, processId, id, settlement.payload)
+      incarnation.forget(id)
+      await recover(releasedOwner(processId))
+    } catch (error) {
+      // One that can't be released must not keep the others.
+      failure ??= error
+    }
   }
+  if (failure !== undefined) throw failure
 }
 
 /** Learns what became of transactions that tasks were completed in. */

@@ -32,6 +32,7 @@ export class Heartbeat {
   #watchdog: NodeJS.Timeout | undefined
   #failures = 0
   #unanswered = 0
+  #sentAt = Number.NEGATIVE_INFINITY
   #loop: Promise<void> | undefined
 
   constructor(store: Store, config: MonitorConfig, events: Events, logger: Logger, hooks: HeartbeatHooks) {
@@ -80,9 +81,11 @@ export class Heartbeat {
    * answer comes late after all, it counts from when it was sent.
    */
   async #beat(incarnation: Incarnation): Promise<void> {
-    if (this.#unanswered >= MAX_UNANSWERED) return
     const { heartbeatInterval, orphanThreshold } = this.#config
     const sentAt = monotonicNow()
+    // When all that were sent hang, one more per lease finds out whether new connections work.
+    if (this.#unanswered >= MAX_UNANSWERED && sentAt - this.#sentAt < orphanThreshold) return
+    this.#sentAt = sentAt
     this.#unanswered += 1
     const answer = beat(this.#store, incarnation.processId, orphanThreshold).finally(() => {
       this.#unanswered -= 1
@@ -104,6 +107,8 @@ export class Heartbeat {
       return
     }
     incarnation.lease.renew(sentAt, databaseMs)
+    // An answer that came too late to be good for anything leaves the lease as it was.
+    if (!incarnation.lease.confirmed) return
     if (this.#failures > 0) this.#logger.warn(`heartbeats get through again after ${this.#failures} failed`)
     this.#failures = 0
     incarnation.alive()

@@ -16,7 +16,13 @@ import {
 } from './settle.js'
 import { readCrashes } from './store/crashes.js'
 import { inTransaction, type Store, type TransactionStore } from './store/store.js'
-import { isReleasedOwner, lockOrphans, type OrphanOwner, type OrphanRow } from './store/tasks.js'
+import {
+  isReleasedOwner,
+  lockOrphans,
+  type OrphanOwner,
+  type OrphanRow,
+  registeredJobs,
+} from './store/tasks.js'
 
 export interface BatchScope {
   readonly store: Store
@@ -89,7 +95,8 @@ async function recoverRows(scope: RowScope, report: BatchReport, rows: readonly 
 
 async function attempt(scope: RowScope, rows: readonly OrphanRow[]): Promise<BatchReport> {
   const { store, adapter, owner, logger } = scope
-  const context: RecoveryContext = { trx: store.db, logger }
+  const registered: RecoveryContext['registered'] = (refs) => registeredJobs(store, adapter.name, refs)
+  const context: RecoveryContext = { trx: store.db, logger, registered }
   const { orphans, readable, unreadable } = read(rows, owner)
   const jobs = adapter.expand
     ? await adapter.expand(orphans, context)

@@ -109,14 +109,10 @@ export class Sweeper {
 
     const { processId, lease } = incarnation
     const { heartbeatInterval } = config
-    const fenced = await fenceExpired(store, {
-      ...{ processId, heartbeatInterval },
-      ...{ gapFreeMs: lease.gapFreeFor(), beatAgeMs: lease.age() },
-    })
-    let failure: unknown
+    const judge = { processId, heartbeatInterval, gapFreeMs: lease.gapFreeFor(), beatAgeMs: lease.age() }
+    const mayJudge = (threshold: number): boolean => lease.confirmed && lease.gapFreeFor() >= threshold
+    const fenced = await fenceExpired(store, judge, mayJudge)
     for (const owner of await orphanOwners(store)) {
-      for (const other of await countOtherQueues(store, owner.processId, queues))
-        events.emit('unknownQueue', other)
       const within = (inner: TransactionStore): Promise<boolean> => holdsLock(inner, held)
       try {
         const done = await recovery.recoverOwner(owner, { adapters: [adapter], before: renew, within })
@@ -125,15 +121,15 @@ export class Sweeper {
         counts.failed += done.failed
       } catch (error) {
         // One owner's trouble must not keep the others from being recovered.
-        failure ??= error
+        events.fail(`could not recover the tasks of ${owner.processId}; the next sweep tries again`, error)
       }
       if (!(await renew())) break
-      for (const other of await countOtherQueues(store, owner.processId, queues))
+      for (const other of await countOtherQueues(store, owner.processId, queues)) {
         events.emit('unknownQueue', other)
+      }
     }
     await deleteEmptyProcesses(store)
     await this.#prune()
-    if (failure !== undefined) throw failure
     events.emit('sweep', { queue: adapter.name, fenced, ...counts, durationMs: monotonicNow() - startedAt })
   }
 

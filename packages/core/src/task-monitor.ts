@@ -3,6 +3,7 @@ import type { QueueAdapter } from './adapter.js'
 import { monotonicNow } from './clock.js'
 import { withDatabaseErrors } from './database-errors.js'
 import { settleDoubtful } from './doubtful.js'
+import { drainWork } from './drain.js'
 import {
   ConfigError,
   DatabaseError,
@@ -33,9 +34,6 @@ import { version } from './version.js'
 /** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
 const STOP_TIMEOUT = 10_000
 
-/** Node's timers take no more milliseconds than this. */
-const MAX_TIMER = 2 ** 31 - 1
-
 /**
  * Records this process's work in flight, keeps its heart beating, and recovers what dead processes left.
  *
@@ -54,6 +52,7 @@ export class TaskMonitor implements AsyncDisposable {
   #incarnation: Incarnation
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
+  #evicting: Promise<void> | undefined
 
   constructor(options: TaskMonitorOptions) {
     const { config, logger } = resolveConfig(options)
@@ -68,7 +67,7 @@ export class TaskMonitor implements AsyncDisposable {
     this.#heartbeat = new Heartbeat(this.#store, config, this.#events, logger, {
       current,
       onBeat: (incarnation) => void this.#settle(incarnation),
-      onEvicted: (incarnation) => this.#evicted(incarnation),
+      onEvicted: (incarnation) => this.#evictOnce(incarnation),
     })
     const queues = options.adapters.map(({ name }) => name)
     const shared = {
@@ -264,13 +263,19 @@ export class TaskMonitor implements AsyncDisposable {
       return
     }
     this.#state = 'stopping'
-    await this.#drain(drain)
+    await drainWork(drain, async (over) => {
+      await Promise.all(this.#adapters.map((adapter) => this.#stopAdapter(adapter, over)))
+      await this.#incarnation.whenEmpty()
+    })
     const { processId, tasks } = this.#incarnation
     const released = tasks.size
     try {
       await withTimeout(this.#leave(processId), STOP_TIMEOUT, `${processId} leaves`)
     } catch (error) {
       this.#events.fail(`could not take ${processId} off the list; others find it when its lease ends`, error)
+      // Not awaited: what hangs may hang for long, but no heartbeat is sent any more.
+      void this.#heartbeat.stop()
+      this.#incarnation.end(new StoppedError('The monitor stopped while the database did not answer.'))
     }
     this.#state = 'stopped'
     this.#events.emit('stopped', { processId, released })
@@ -292,21 +297,12 @@ export class TaskMonitor implements AsyncDisposable {
     await deleteEmptyProcesses(this.#store)
   }
 
-  async #drain(drain: number): Promise<void> {
-    const over = new AbortController()
-    const timer = drain > MAX_TIMER ? undefined : setTimeout(() => over.abort(), drain)
-    const timedOut = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
-    const stopAdapter = async (adapter: QueueAdapter): Promise<void> => {
-      try {
-        await adapter.onStop?.(this, over.signal)
-      } catch (error) {
-        this.#events.fail(`adapter ${JSON.stringify(adapter.name)} failed to stop`, error)
-      }
+  async #stopAdapter(adapter: QueueAdapter, over: AbortSignal): Promise<void> {
+    try {
+      await adapter.onStop?.(this, over)
+    } catch (error) {
+      this.#events.fail(`adapter ${JSON.stringify(adapter.name)} failed to stop`, error)
     }
-    const drained = Promise.all(this.#adapters.map(stopAdapter)).then(() => this.#incarnation.whenEmpty())
-    await Promise.race([drained, timedOut])
-    clearTimeout(timer)
-    over.abort()
   }
 
   /** The first heartbeat of an incarnation is its registration. */
@@ -314,6 +310,15 @@ export class TaskMonitor implements AsyncDisposable {
     const sentAt = monotonicNow()
     const self = { processId: incarnation.processId, hostname: hostname(), pid: process.pid, version }
     incarnation.lease.renew(sentAt, await insertProcess(this.#store, self, this.config))
+  }
+
+  /** Several heartbeats may learn of the same death at once. */
+  async #evictOnce(old: Incarnation): Promise<void> {
+    if (old !== this.#incarnation) return
+    this.#evicting ??= this.#evicted(old).finally(() => {
+      this.#evicting = undefined
+    })
+    await this.#evicting
   }
 
   async #evicted(old: Incarnation): Promise<void> {

@@ -52,7 +52,7 @@ export function graphileWorkerAdapter(options: GraphileWorkerAdapterOptions = {}
       if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
         throw new TypeError(`concurrency must be a whole number of at least 1: ${concurrency}`)
       }
-      return handOffTask(handler, { concurrency }, { guard, queue: name, schema })
+      return handOffTask(handler, { concurrency }, { guard, schema })
     },
   })
 }

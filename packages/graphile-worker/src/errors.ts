@@ -6,6 +6,9 @@ export const codeOf = (error: unknown): unknown =>
 /** The task is not this process's any more. */
 export const isLost = (error: unknown): boolean => codeOf(error) === 'HOLDFAST_TASK_LOST'
 
+/** This process begins no more jobs. */
+export const isFinal = (error: unknown): boolean => isLost(error) || codeOf(error) === 'HOLDFAST_STOPPED'
+
 /** It goes on by itself when the database answers again. */
 export const isPassing = (error: unknown): boolean =>
   codeOf(error) === 'HOLDFAST_LEASE_EXPIRED' || codeOf(error) === 'HOLDFAST_DATABASE'

@@ -4,7 +4,10 @@ import type { WorkerPool } from 'graphile-worker'
 import { codeOf, isLost } from './errors.js'
 import { Gate } from './gate.js'
 import { GuardedPool } from './guarded-pool.js'
-import type { GuardPayload, StartedPayload } from './payloads.js'
+import type { GuardPayload, HandOffPayload, StartedPayload } from './payloads.js'
+
+/** What stands for one job. */
+export type JobPayload = StartedPayload | HandOffPayload
 
 /** Milliseconds between attempts to protect a pool. */
 const RETRY = 500
@@ -28,16 +31,16 @@ export class Guard {
     this.#running = true
     this.#drained = new AbortController()
     this.#monitor.open(monitor)
+    const abortJobs = (): void => {
+      for (const guarded of this.#pools.values()) guarded.abortJobs()
+    }
+    monitor.on('leaseExpired', abortJobs)
+    monitor.on('evicted', abortJobs)
   }
 
   /** Whether the monitor runs, so that a worker needn't wait for it. */
   get running(): boolean {
     return this.#running
-  }
-
-  /** Waits until the monitor has started. */
-  monitor(): Promise<TaskMonitor> {
-    return this.#monitor.value
   }
 
   /** The guarded pool that `lockId` belongs to. */
@@ -58,10 +61,10 @@ export class Guard {
     await this.#pools.get(pool.id)?.task
   }
 
-  /** Marks that a job's handler begins, for pools that lock jobs long before. */
-  async markStart(payload: StartedPayload): Promise<TaskHandle> {
-    const monitor = await this.monitor()
-    return monitor.register({ queue: this.#queue, jobRef: payload.jobId, payload })
+  /** Registers a job of a protected pool. */
+  async register(guarded: GuardedPool, jobRef: string, payload: JobPayload): Promise<TaskHandle> {
+    await guarded.task
+    return guarded.monitor!.register({ queue: this.#queue, jobRef, payload })
   }
 
   /** The pool is shutting down. */
@@ -103,8 +106,13 @@ export class Guard {
   async stop(drainOver: AbortSignal): Promise<void> {
     this.#running = false
     this.#monitor = new Gate()
-    drainOver.addEventListener('abort', () => this.#drained.abort(), { once: true })
-    await this.#shutDown([...this.#pools.values()], 'Holdfast: the monitor stops')
+    const pools = [...this.#pools.values()]
+    const over = (): void => {
+      this.#drained.abort()
+      for (const guarded of pools) guarded.abortJobs()
+    }
+    drainOver.addEventListener('abort', over, { once: true })
+    await this.#shutDown(pools, 'Holdfast: the monitor stops')
   }
 
   async #shutDown(pools: readonly GuardedPool[], message: string): Promise<void> {
@@ -122,6 +130,7 @@ export class Guard {
 
   async #register(guarded: GuardedPool, until: AbortSignal): Promise<TaskHandle> {
     const monitor = await this.#monitor.valueUntil(until)
+    guarded.monitor = monitor
     for (;;) {
       this.#registrations += 1
       try {

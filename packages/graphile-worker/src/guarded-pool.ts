@@ -1,4 +1,4 @@
-import type { TaskHandle } from '@holdfast/core'
+import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 
 /** How many finished jobs are remembered: more than a pool can have in the middle of being removed. */
@@ -14,6 +14,9 @@ export class GuardedPool {
   /** The task that the pool fetches under; it says whether a job that the pool began is still its own. */
   task!: Promise<TaskHandle>
   #cover: Promise<TaskHandle> | undefined
+  #jobs = new AbortController()
+  /** The monitor that protects it, also when that has stopped meanwhile. */
+  monitor: TaskMonitor | undefined
 
   constructor(pool: WorkerPool, marksStarts: boolean) {
     this.pool = pool
@@ -49,6 +52,22 @@ export class GuardedPool {
 
   close(): void {
     this.#closing.abort()
+  }
+
+  /** Aborts for the jobs that run now when their process is no longer believed alive, or shall end. */
+  get jobSignal(): AbortSignal {
+    return this.#jobs.signal
+  }
+
+  /** Jobs that begin later are not concerned: the pool goes on when the lease does. */
+  abortJobs(): void {
+    const running = this.#jobs
+    this.#jobs = new AbortController()
+    running.abort(new Error('Holdfast: this process stops, or may soon be taken for dead; end this job.'))
+  }
+
+  noteBegun(jobId: string): void {
+    this.#finished.delete(jobId)
   }
 
   /** The job's handler ended well; graphile-worker removes its row, sooner or later. */

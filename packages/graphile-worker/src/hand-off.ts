@@ -2,6 +2,7 @@ import type { TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
 import { codeOf } from './errors.js'
 import type { Guard } from './guard.js'
+import type { GuardedPool } from './guarded-pool.js'
 import { giveBackJob, removeJob, snapshotJob } from './job-sql.js'
 import { failureOf, type HandOffPayload } from './payloads.js'
 import { Semaphore } from './semaphore.js'
@@ -27,7 +28,6 @@ export type HandOffHandler<Payload = unknown> = (
 
 export interface HandOffContext {
   readonly guard: Guard
-  readonly queue: string
   readonly schema: string
 }
 
@@ -55,7 +55,7 @@ export function handOffTask<Payload>(
       throw new Error(`The worker stops: job ${helpers.job.id} had not begun and was given back.`)
     }
     try {
-      const { task, stored } = await orGiveBack(pool, helpers, schema, () => register(helpers, context))
+      const { task, stored } = await orGiveBack(pool, helpers, schema, () => register(pool, helpers, context))
       await takeJob(helpers, schema, task)
       const working = work(handler, payload as Payload, helpers, task, stored)
       pool.addHandOff(working)
@@ -68,15 +68,15 @@ export function handOffTask<Payload>(
 }
 
 async function register(
+  pool: GuardedPool,
   helpers: JobHelpers,
-  { guard, queue, schema }: HandOffContext,
+  { guard, schema }: HandOffContext,
 ): Promise<{ task: TaskHandle; stored: HandOffPayload }> {
   const { job } = helpers
-  const monitor = await guard.monitor()
   const snapshot = await snapshotJob(helpers, schema)
   if (snapshot === undefined) throw new Error(`Job ${job.id} is no longer locked by this worker.`)
   const stored: HandOffPayload = { kind: 'handOff', lockId: String(job.locked_by), job: snapshot }
-  return { task: await monitor.register({ queue, jobRef: job.id, payload: stored }), stored }
+  return { task: await guard.register(pool, job.id, stored), stored }
 }
 
 /**

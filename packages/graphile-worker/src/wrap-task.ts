@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task, TaskList } from 'graphile-worker'
-import { isLost, isPassing, isPayloadError } from './errors.js'
+import { isFinal, isLost, isPassing, isPayloadError } from './errors.js'
 import type { Guard } from './guard.js'
 import type { GuardedPool } from './guarded-pool.js'
 import { giveBackJob, removeJob } from './job-sql.js'
@@ -46,13 +46,16 @@ function guardedTask(task: Task, { guard, schema }: WrapContext): Task {
     if (pool === undefined) return task(payload, helpers)
     const held = await pool.task
     const mark = await orGiveBack(pool, helpers, schema, async () =>
-      pool.marksStarts ? guard.markStart(startOf(helpers)) : undefined,
+      pool.marksStarts ? guard.register(pool, helpers.job.id, startOf(helpers)) : undefined,
     )
-    // A task that listens also hears that its process is no longer believed alive.
-    const abort = linkedSignal(helpers.abortSignal, held.signal)
+    pool.noteBegun(helpers.job.id)
+    // A task that listens also hears that its process is no longer believed alive, or shall end.
+    const abort = linkedSignal(helpers.abortSignal, pool.jobSignal)
     let result: Awaited<ReturnType<Task>>
+    let failed: boolean
     try {
       result = await task(payload, { ...helpers, abortSignal: abort.signal })
+      failed = await failsInPart(payload, result)
     } catch (error) {
       // While the database is away graphile-worker can't write a failure down, and ends the process over it.
       await held.confirm()
@@ -62,16 +65,22 @@ function guardedTask(task: Task, { guard, schema }: WrapContext): Task {
       abort.unlink()
     }
     await held.confirm()
-    const inBatch = Array.isArray(payload) && Array.isArray(result)
-    // In a named queue the late completion of a zombie would leave the queue locked for ever; and a marked job must be
-    // gone before its mark. Which entries of a batch failed is graphile-worker's to write.
-    if ((mark !== undefined || helpers.job.job_queue_id !== null) && !inBatch) {
-      await removeFenced(helpers, schema, held)
+    if (!failed) {
+      // In a named queue the late completion of a zombie would leave the queue locked for ever; and a marked job must
+      // be gone before its mark.
+      if (mark !== undefined || helpers.job.job_queue_id !== null) await removeFenced(helpers, schema, held)
+      pool.noteFinished(helpers.job.id)
     }
-    finished(pool, helpers)
     await mark?.complete()
     return result
   }
+}
+
+/** Whether some entries of a batch job failed: which of them are tried again is graphile-worker's to write. */
+async function failsInPart(payload: unknown, result: Awaited<ReturnType<Task>>): Promise<boolean> {
+  if (!Array.isArray(payload) || !Array.isArray(result)) return false
+  const entries = await Promise.allSettled(result)
+  return entries.some(({ status }) => status === 'rejected')
 }
 
 const startOf = ({ job }: JobHelpers): StartedPayload => ({
@@ -80,11 +89,9 @@ const startOf = ({ job }: JobHelpers): StartedPayload => ({
   lockId: String(job.locked_by),
 })
 
-const finished = (pool: GuardedPool, { job }: JobHelpers): void => pool.noteFinished(job.id)
-
 /**
- * Runs what comes before a handler begins. While the database is away it is tried again; once this process may no longer
- * begin the job, the job is given back with its attempt. Only what is the job's own fault is graphile-worker's to fail.
+ * Runs what comes before a handler begins. While the database is away it is tried again; where it fails otherwise the
+ * job is given back with its attempt. Only what is the job's own fault is graphile-worker's to fail.
  */
 export async function orGiveBack<T>(
   pool: GuardedPool,
@@ -99,14 +106,27 @@ export async function orGiveBack<T>(
       return await before()
     } catch (error) {
       if (isPayloadError(error)) throw error
-      if (isPassing(error)) {
+      if (isPassing(error) && !pool.closing.aborted) {
         await delay(RETRY)
         continue
       }
-      // Once the pool is closed none of its workers fetches the job again, before the failure that follows is written.
-      await pool.closed
-      await giveBackJob(helpers, schema)
+      // Declared dead or stopped, the pool closes. After that none of its workers fetches the job again before the
+      // failure that follows is written.
+      if (isFinal(error)) await pool.closed
+      await patiently(() => giveBackJob(helpers, schema))
       throw error
+    }
+  }
+}
+
+/** Repeats `work` for a while, since a database that is away comes back. */
+async function patiently(work: () => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (tries >= MAX_TRIES) throw error
+      await delay(RETRY)
     }
   }
 }

@@ -114,6 +114,29 @@ describe('a handed-off job', () => {
   })
 })
 
+describe('a batch job', () => {
+  it.each([
+    ['one by one', {}],
+    ['fetched ahead', { worker: { localQueue: { size: 4 } } }],
+  ])('that fails in part (%s) is tried again with the rest, through a clean stop too', async (_, preset) => {
+    await using fixture = await Fixture.create()
+    const worker = await fixture.worker({ preset, concurrency: 4 })
+    await fixture.add('batch', [{}, { fail: 'no luck' }, {}], { queueName: 'serial' })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError?.includes('no luck')))
+    worker.send('stop')
+    await worker.message('stopped')
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({
+        payload: '[{"fail":"no luck"}]',
+        attempts: 1,
+        lockedBy: null,
+        available: true,
+      }),
+    ])
+    expect(await fixture.tasks()).toEqual([])
+  })
+})
+
 describe('the adapter', () => {
   it('refuses wrong options before any work starts', () => {
     const adapter = graphileWorkerAdapter()

@@ -52,7 +52,7 @@ test('without Holdfast the jobs of the killed worker stay locked', async () => {
 
 test('where there is no terminal it says in plain lines who was killed and who found out', async () => {
   const demo = new RunningDemo(['--jobs', '60'])
-  expect(await demo.ended).toBe(0)
+  expect(await demo.ended, demo.stdout).toBe(0)
   expect(demo.stderr).toBe('')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: there must be none
   expect(demo.stdout).not.toMatch(/\x1b/)
@@ -75,7 +75,7 @@ test('uses the Postgres it is given, and leaves it as it was', async () => {
   const demo = new RunningDemo(['--jobs', '20'], { HOLDFAST_POSTGRES_URL: url })
   await demo.said('enqueued')
   expect(await databases()).toHaveLength(before.length + 1)
-  expect(await demo.ended).toBe(0)
+  expect(await demo.ended, demo.stdout).toBe(0)
   expect(demo.stdout).toContain('a new database on the Postgres of HOLDFAST_POSTGRES_URL')
   expect(await databases()).toEqual(before)
   await db.destroy()

@@ -79,14 +79,18 @@ const AHEAD = 1_000
  *   two of its intervals, and the other needs one before and one after. Where its lease is shorter than all that, it
  *   is given the rest.
  */
-export function fenceExpired(store: Store, judge: Judge): Promise<string[]> {
+export function fenceExpired(
+  store: Store,
+  judge: Judge,
+  mayJudge: (orphanThreshold: number) => boolean,
+): Promise<string[]> {
   return inTransaction(store, async ({ db, dialect, tables }) => {
     const { processId, heartbeatInterval, gapFreeMs, beatAgeMs } = judge
     const grace = sql`greatest(0, ${Math.ceil(2 * heartbeatInterval)} + 2 * heartbeat_interval_ms - orphan_threshold_ms)`
     const dead = sql`state = 'alive'
       and (lease_expires_at < ${dialect.after(sql`-${grace}`)} or last_seen_at > ${dialect.after(AHEAD)})`
-    const { rows } = await sql<{ process_id: string }>`
-      select process_id from ${tables.processes}
+    const { rows } = await sql<{ process_id: string; orphan_threshold_ms: number }>`
+      select process_id, orphan_threshold_ms from ${tables.processes}
       where ${dead} and orphan_threshold_ms <= ${Math.floor(gapFreeMs)} and process_id <> ${processId}
         and exists (
           select 1 from ${tables.processes} as judge
@@ -95,7 +99,9 @@ export function fenceExpired(store: Store, judge: Judge): Promise<string[]> {
             and judge.last_seen_at <= ${dialect.after(AHEAD)})
       order by process_id for update skip locked`.execute(db)
     const fenced: string[] = []
-    for (const { process_id } of rows) {
+    for (const { process_id, orphan_threshold_ms } of rows) {
+      // The statement may have waited for longer than what it was told held true.
+      if (!mayJudge(orphan_threshold_ms)) continue
       const { numAffectedRows } = await sql`
         update ${tables.processes} set state = 'dead' where process_id = ${process_id} and ${dead}`.execute(
         db,

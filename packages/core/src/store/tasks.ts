@@ -1,5 +1,12 @@
 import { sql } from 'kysely'
-import { inTransaction, retryTransient, type Store, type TransactionStore, valuesList } from './store.js'
+import {
+  chunks,
+  inTransaction,
+  retryTransient,
+  type Store,
+  type TransactionStore,
+  valuesList,
+} from './store.js'
 
 export interface NewTask {
   readonly id: string
@@ -200,4 +207,21 @@ export async function countTasks({ db, tables }: Store): Promise<{ queue: string
   const { rows } = await sql<{ queue: string; tasks: number | string }>`
     select queue, count(*) as tasks from ${tables.tasks} group by queue order by queue`.execute(db)
   return rows.map(({ queue, tasks }) => ({ queue, tasks: Number(tasks) }))
+}
+
+/** Which of these jobs have a task row. */
+export async function registeredJobs(
+  { db, tables }: Store,
+  queue: string,
+  jobRefs: readonly string[],
+): Promise<Set<string>> {
+  const found = new Set<string>()
+  for (const refs of chunks(jobRefs)) {
+    const { rows } = await sql<{ job_ref: string }>`
+      select job_ref from ${tables.tasks} where queue = ${queue} and job_ref in (${sql.join(refs)})`.execute(
+      db,
+    )
+    for (const { job_ref } of rows) found.add(job_ref)
+  }
+  return found
 }

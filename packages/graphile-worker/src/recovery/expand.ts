@@ -21,9 +21,9 @@ export interface GraphileJob extends OrphanedJob {
 }
 
 /**
- * A guard row stands for whatever its locks hold; the other rows for one job each. A job with a row of its own is left
- * out of its guard's. Own rows sort before their guard (a UUID before a lock id), so of a pool that marks starts only
- * jobs that had not begun are left when its guard row comes.
+ * A guard row stands for whatever its locks hold; the other rows for one job each. A job with a row of its own, in this
+ * batch or anywhere else, is left out of its guard's: so of a pool that marks starts only jobs that had not begun are
+ * left. Own rows sort before their guard (a UUID before a lock id), and are mostly gone when it comes.
  */
 export async function expandOrphans(
   tables: GraphileTables,
@@ -40,12 +40,13 @@ export async function expandOrphans(
   // Also those without a job left: a zombie's completion can leave a queue locked by nobody's job.
   await unlockQueues(context, tables, lockIds)
   const byId = new Map(rows.map((row) => [row.id, row]))
-  const withOwnRow = new Set(jobIds)
+  const held = rows.filter(({ lockedBy }) => isHeld(lockIds, lockedBy)).map(({ id }) => id)
+  const withOwnRow = new Set([...jobIds, ...(await context.registered(held))])
 
   return tasks.flatMap(({ orphan, payload }): GraphileJob[] => {
     if (payload.kind === 'guard') {
-      const held = rows.filter(({ id, lockedBy }) => isHeld(payload.lockIds, lockedBy) && !withOwnRow.has(id))
-      return held.map((row) => ({
+      const jobs = rows.filter(({ id, lockedBy }) => isHeld(payload.lockIds, lockedBy) && !withOwnRow.has(id))
+      return jobs.map((row) => ({
         orphan,
         jobRef: row.id,
         started: !payload.marksStarts,

@@ -52,7 +52,7 @@ export class Fixture implements AsyncDisposable {
 
   /** Adds a job and answers its id. */
   async add(
-    task: 'guarded' | 'handed' | 'listening',
+    task: 'guarded' | 'handed' | 'listening' | 'batch',
     payload: unknown = {},
     spec: TaskSpec = {},
   ): Promise<string> {

@@ -106,6 +106,12 @@ const never = new AbortController().signal
 const taskList: TaskList = {
   guarded: async (payload, { job }) => work(payload as Payload, job, never),
   listening: async (payload, { job, abortSignal }) => work(payload as Payload, job, abortSignal ?? never),
+  batch: async (payload, { job }) => {
+    await note('start', job, never)
+    return (payload as Payload[]).map(async ({ fail }) => {
+      if (fail !== undefined) throw new Error(fail)
+    })
+  },
   handed: adapter.handOff<Payload>(
     async (payload, { job, abortSignal, task, query }) => {
       if (payload.inTransaction !== undefined) return workInTransaction(payload.inTransaction, job, task)

@@ -22,9 +22,7 @@ export async function withHoldfast(
   const adapter = graphileWorkerAdapter()
   const monitor = new TaskMonitor({ db: work.db, adapters: [adapter], label, ...MONITOR })
   monitor.on('leaseExpired', () => trouble('could not reach the database in time: its lease has expired'))
-  monitor.on('evicted', () =>
-    trouble('was declared dead though it lives: this machine paused it for too long'),
-  )
+  monitor.on('evicted', () => trouble('was declared dead: this machine paused it for too long'))
   await monitor.start()
   const own = { ...work, processId: () => monitor.processId }
   return {

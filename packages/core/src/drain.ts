@@ -1,0 +1,12 @@
+/** Node's timers take no more milliseconds than this. */
+const MAX_TIMER = 2 ** 31 - 1
+
+/** Waits for `work` up to `ms` (Infinity: to its end); the signal it gets aborts then. */
+export async function drainWork(ms: number, work: (over: AbortSignal) => Promise<void>): Promise<void> {
+  const over = new AbortController()
+  const timer = ms > MAX_TIMER ? undefined : setTimeout(() => over.abort(), ms)
+  const timedOut = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
+  await Promise.race([work(over.signal), timedOut])
+  clearTimeout(timer)
+  over.abort()
+}
