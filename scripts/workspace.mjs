@@ -56,10 +56,22 @@ export async function install() {
   writeFileSync(stamp, lock)
 }
 
-/** Builds packages (all without a filter); what is built already costs nothing. */
+/** Builds packages (all without a filter); what is built already costs nothing. Silent unless it fails. */
 export async function build(...filters) {
   const selected = filters.map((filter) => `--filter=${filter}`)
-  await run(...pnpm('exec', 'turbo', 'run', 'build', '--output-logs=errors-only', ...selected))
+  const [command, args] = pnpm('exec', 'turbo', 'run', 'build', '--output-logs=errors-only', ...selected)
+  const notice = setTimeout(() => console.error('Building the packages …'), 1_500)
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1' }
+  const { code, output } = await new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (output += text))
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ code, output }))
+  })
+  clearTimeout(notice)
+  if (code !== 0) throw new Error(`${output}\nThe build failed.`)
 }
 
 function requireNode() {
