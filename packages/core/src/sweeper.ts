@@ -2,19 +2,21 @@ import type { QueueAdapter } from './adapter.js'
 import { monotonicNow, sleep } from './clock.js'
 import type { Events } from './events.js'
 import type { Incarnation } from './incarnation.js'
+import type { Logger } from './logger.js'
 import type { MonitorConfig } from './options.js'
-import type { Recovery } from './recovery.js'
+import type { Recovery, RecoveryCounts } from './recovery.js'
 import { pruneCrashes } from './store/crashes.js'
 import { pruneRecoveries } from './store/history.js'
 import { acquireLock, ensureLock, gcLockName, holdsLock, releaseLock, renewLock } from './store/locks.js'
 import { deleteEmptyProcesses, fenceExpired } from './store/processes.js'
 import type { Store, TransactionStore } from './store/store.js'
-import { countOtherQueues, orphanOwners } from './store/tasks.js'
+import { countOtherQueues, type OrphanOwner, orphanOwners } from './store/tasks.js'
 
 export interface SweeperParts {
   readonly store: Store
   readonly config: MonitorConfig
   readonly events: Events
+  readonly logger: Logger
   readonly recovery: Recovery
   readonly adapter: QueueAdapter
   /** Every queue this process has an adapter for. */
@@ -119,6 +121,7 @@ export class Sweeper {
         counts.recovered += done.recovered
         counts.quarantined += done.quarantined
         counts.failed += done.failed
+        this.#log(owner, done)
       } catch (error) {
         // One owner's trouble must not keep the others from being recovered.
         events.fail(`could not recover the tasks of ${owner.processId}; the next sweep tries again`, error)
@@ -131,6 +134,14 @@ export class Sweeper {
     await deleteEmptyProcesses(store)
     await this.#prune()
     events.emit('sweep', { queue: adapter.name, fenced, ...counts, durationMs: monotonicNow() - startedAt })
+  }
+
+  #log({ processId, state }: OrphanOwner, { recovered, quarantined, failed }: RecoveryCounts): void {
+    if (recovered + quarantined + failed === 0) return
+    this.#parts.logger.warn(
+      `process ${processId} ${state === null ? 'is gone' : `is ${state}`}: ` +
+        `${recovered} jobs recovered, ${quarantined} quarantined, ${failed} failed and kept`,
+    )
   }
 
   async #prune(): Promise<void> {

@@ -74,6 +74,7 @@ export class TaskMonitor implements AsyncDisposable {
       store: this.#store,
       config,
       events: this.#events,
+      logger,
       recovery: this.#recovery,
       queues,
       current,
