@@ -53,6 +53,7 @@ export class TaskMonitor implements AsyncDisposable {
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #evicting: Promise<void> | undefined
+  readonly #handingOver = new Set<Promise<void>>()
 
   constructor(options: TaskMonitorOptions) {
     const { config, logger } = resolveConfig(options)
@@ -295,6 +296,9 @@ export class TaskMonitor implements AsyncDisposable {
     )
     await releaseProcess(this.#store, processId)
     await this.#recoverReleased(processId, 'released')
+    // What was given back one by one just now may be under way still.
+    await Promise.all(this.#handingOver)
+    await this.#recoverReleased(releasedOwner(processId), null)
     await deleteEmptyProcesses(this.#store)
   }
 
@@ -350,15 +354,16 @@ export class TaskMonitor implements AsyncDisposable {
     }
   }
 
-  async #recoverReleased(processId: string, state: 'released' | null): Promise<void> {
-    try {
-      await this.#recovery.recoverOwner(
-        { processId, state, orphanedForMs: null },
-        { adapters: this.#adapters },
+  #recoverReleased(processId: string, state: 'released' | null): Promise<void> {
+    const work = this.#recovery
+      .recoverOwner({ processId, state, orphanedForMs: null }, { adapters: this.#adapters })
+      .then(() => undefined)
+      .catch((error) =>
+        this.#events.fail(`could not recover what ${processId} gave back; the next sweep does`, error),
       )
-    } catch (error) {
-      this.#events.fail(`could not recover what ${processId} gave back; the next sweep does`, error)
-    }
+      .finally(() => this.#handingOver.delete(work))
+    this.#handingOver.add(work)
+    return work
   }
 
   #database<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -12,10 +12,18 @@ describe('the GC lock', () => {
   const acquire = (holder: string, ttl = 60_000, interval = 0) =>
     acquireLock(store, { name, holder, ttl, interval })
 
+  const alive = (ids: readonly string[]) =>
+    sql`
+    insert into holdfast_processes (process_id, state, hostname, pid, version, heartbeat_interval_ms,
+      orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
+    select id, 'alive', 'h', 1, '0', 100, 1000, 0, now(), now(), now() + interval '1 hour'
+    from unnest(${ids}::text[]) as id`.execute(fixture.db)
+
   beforeEach(async () => {
     fixture = await Fixture.create()
     store = openStore(fixture.db, {})
     await ensureLock(store, name)
+    await alive(['a', 'b', ...Array.from({ length: 50 }, (_, n) => `p${n}`)])
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
@@ -23,8 +31,22 @@ describe('the GC lock', () => {
     expect(await acquire('a')).toEqual({ term: 1, waitMs: 0 })
     const refused = await acquire('b')
     expect(refused.term).toBeUndefined()
-    expect(refused.waitMs).toBeGreaterThan(30_000)
+    expect((await acquire('b', 60_000, 45_000)).waitMs).toBeGreaterThan(30_000)
     expect((await acquire('a')).term).toBeUndefined()
+  })
+
+  it.each([
+    ['is gone', sql`delete from holdfast_processes where process_id = 'a'`],
+    ['is dead', sql`update holdfast_processes set state = 'dead' where process_id = 'a'`],
+    [
+      'has no lease',
+      sql`update holdfast_processes set lease_expires_at = now() - interval '1 s' where process_id = 'a'`,
+    ],
+  ])('is taken from a holder that %s, long before it runs out', async (_, end) => {
+    await acquire('a')
+    expect((await acquire('b')).term).toBeUndefined()
+    await end.execute(fixture.db)
+    expect((await acquire('b')).term).toBe(2)
   })
 
   it('of fifty contenders at once goes to one, and the term only rises', async () => {

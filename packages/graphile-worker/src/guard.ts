@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
@@ -20,7 +21,7 @@ export class Guard {
   #running = false
   #registrations = 0
   /** Aborts when the drain of the monitor's stop is over. */
-  #drained = new AbortController()
+  #drained = unlimited(new AbortController())
 
   constructor(queue: string) {
     this.#queue = queue
@@ -29,7 +30,7 @@ export class Guard {
   /** The monitor runs: pools that wait for it can be protected. */
   start(monitor: TaskMonitor): void {
     this.#running = true
-    this.#drained = new AbortController()
+    this.#drained = unlimited(new AbortController())
     this.#monitor.open(monitor)
     const abortJobs = (): void => {
       for (const guarded of this.#pools.values()) guarded.abortJobs()
@@ -147,4 +148,10 @@ export class Guard {
       }
     }
   }
+}
+
+/** Every worker of every pool listens at the end. */
+function unlimited(controller: AbortController): AbortController {
+  setMaxListeners(0, controller.signal)
+  return controller
 }

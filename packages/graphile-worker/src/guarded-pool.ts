@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 
@@ -21,6 +22,8 @@ export class GuardedPool {
   constructor(pool: WorkerPool, marksStarts: boolean) {
     this.pool = pool
     this.marksStarts = marksStarts
+    // Every job that waits for a place listens.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   fetchUnder(task: Promise<TaskHandle>): void {

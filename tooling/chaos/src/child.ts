@@ -63,9 +63,9 @@ export class Child {
     return (await until(
       () => {
         const found = this.messages.find(isIt)
-        if (found === undefined && this.process.exitCode !== null) {
+        if (found === undefined && (this.process.exitCode ?? this.process.signalCode) !== null) {
           throw new Error(
-            `The child ended with ${this.process.exitCode} before '${wanted}':\n${this.#output}`,
+            `The child ended with ${this.process.exitCode ?? this.process.signalCode} before '${wanted}':\n${this.#output}`,
           )
         }
         return found

@@ -1,16 +1,18 @@
 import { existsSync } from 'node:fs'
 import { access, constants, mkdir } from 'node:fs/promises'
-import { homedir } from 'node:os'
+import { homedir, tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Where unpacked servers are kept: with the workspace if it is found, else with the user's caches. */
+/** Where unpacked servers are kept: with the workspace if it is found, else with the user's caches or temporary files. */
 export function cacheFolders(): string[] {
   const workspace = findWorkspace(dirname(fileURLToPath(import.meta.url)))
   const user = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
   return [
     ...(workspace ? [join(workspace, 'node_modules', '.cache', 'holdfast')] : []),
     join(user, 'holdfast'),
+    // A user who may write neither, such as one without a home.
+    join(tmpdir(), `holdfast-cache-${userInfo().uid}`),
   ]
 }
 

@@ -20,7 +20,10 @@ export async function ensureLock({ db, dialect, tables }: Store, name: string): 
   )
 }
 
-/** Takes the lock unless another holds it unexpired or a sweep ended less than `interval` ago; raises `term`. */
+/**
+ * Takes the lock unless a living process holds it unexpired or a sweep ended less than `interval` ago; raises `term`.
+ * A sweeper that was killed must not keep the others waiting: whoever was wrongly taken for dead is stopped by `term`.
+ */
 export async function acquireLock(
   { db, dialect, tables }: Store,
   { name, holder, ttl, interval }: { name: string; holder: string; ttl: number; interval: number },
@@ -29,7 +32,10 @@ export async function acquireLock(
     update ${tables.locks}
     set holder = ${holder}, term = term + 1, acquired_at = ${dialect.now}, expires_at = ${dialect.after(ttl)}
     where name = ${name}
-      and (holder is null or expires_at < ${dialect.now} or acquired_at > ${dialect.after(AHEAD)})
+      and (holder is null or expires_at < ${dialect.now} or acquired_at > ${dialect.after(AHEAD)}
+        or not exists (
+          select 1 from ${tables.processes} as p
+          where p.process_id = holder and p.state = 'alive' and p.lease_expires_at >= ${dialect.now}))
       and (last_run_at is null or last_run_at <= ${dialect.after(-interval)} or last_run_at > ${dialect.after(AHEAD)})`.execute(
     db,
   )
@@ -48,7 +54,7 @@ export async function acquireLock(
     return { term: undefined, waitMs: 0 }
   }
   if (numAffectedRows === 1n && row.holder === holder) return { term: Number(row.term), waitMs: 0 }
-  const untilFree = row.holder === null || row.held === null ? 0 : -row.held
+  const untilFree = row.holder === null || row.held === null ? 0 : Math.min(-row.held, interval)
   const untilDue = row.ran === null ? 0 : interval - row.ran
   return { term: undefined, waitMs: Math.max(0, untilFree, untilDue) }
 }
