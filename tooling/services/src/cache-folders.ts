@@ -12,7 +12,7 @@ export function cacheFolders(): string[] {
     ...(workspace ? [join(workspace, 'node_modules', '.cache', 'holdfast')] : []),
     join(user, 'holdfast'),
     // A user who may write neither, such as one without a home.
-    join(tmpdir(), `holdfast-cache-${userInfo().uid}`),
+    join(tmpdir(), `cache-of-holdfast-${userInfo().uid}`),
   ]
 }
 

@@ -24,7 +24,8 @@ export async function recoverJobs(
     else outcomes.push(await addJob(context, tables, plan))
   }
   await releaseQueues(tables, jobs, context)
-  await notify(context, outcomes.filter(({ kind }) => kind === 'requeued').length)
+  // A superseding job too: a worker may have passed it over while this transaction had it locked.
+  await notify(context, outcomes.filter(({ kind }) => kind === 'requeued' || kind === 'superseded').length)
   return outcomes
 }
 
