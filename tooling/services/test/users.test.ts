@@ -25,7 +25,9 @@ test('a caller who is not root starts servers of his own', async ({ skip }) => {
   const { urls } = await caller.started
   for (const url of Object.values(urls)) expect(await clientOf(url).version()).toMatch(/^\d/)
   caller.process.kill('SIGKILL')
-  await vi.waitFor(() => expect(leftovers(tmp)).toEqual([]), { timeout: 20_000, interval: 50 })
+  // An unpacked MySQL stays: it is kept for the next time, with the temporary files of a user without a home.
+  const left = () => leftovers(tmp).filter((name) => !name.startsWith('cache-of-holdfast-'))
+  await vi.waitFor(() => expect(left()).toEqual([]), { timeout: 20_000, interval: 50 })
 })
 
 test('root runs Postgres from a checkout that only root can enter', async ({ skip }) => {
