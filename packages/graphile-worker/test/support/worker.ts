@@ -1,4 +1,5 @@
 // A process that runs graphile-worker with Holdfast: to be killed, paused and stopped.
+import { EventEmitter, once } from 'node:events'
 import { childOptions, connect } from '@holdfast/chaos'
 import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import {
@@ -7,6 +8,7 @@ import {
   type RunnerOptions,
   run,
   type TaskList,
+  type WorkerEvents,
 } from 'graphile-worker'
 import { graphileWorkerAdapter } from '../../src/index.js'
 
@@ -126,7 +128,11 @@ if (!options.plain) await monitor.start()
 const logger: Logger = new GraphileLogger(() => (level, message) => {
   if (level === 'error') console.error(message)
 })
+// Only a worker that listens is woken by what is added: one that is ready sooner would sleep until its next poll.
+const events: WorkerEvents = new EventEmitter()
+const listening = once(events, 'pool:listen:success')
 const runner = await run({
+  events,
   connectionString: options.url,
   concurrency: options.concurrency ?? 10,
   noHandleSignals: true,
@@ -150,4 +156,5 @@ process.on('message', async (message) => {
   await db.destroy()
   process.disconnect()
 })
+await listening
 send({ type: 'ready', processId: monitor.processId })
