@@ -1,5 +1,4 @@
-/** Node's timers take no more milliseconds than this. */
-const MAX_TIMER = 2 ** 31 - 1
+import { MAX_TIMER } from './clock.js'
 
 /** Waits for `work` up to `ms` (Infinity: to its end); the signal it gets aborts then. */
 export async function drainWork(ms: number, work: (over: AbortSignal) => Promise<void>): Promise<void> {

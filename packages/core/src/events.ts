@@ -115,11 +115,12 @@ export class Events {
 /** Longest error text that is stored, in characters. */
 const MAX_STORED = 4_000
 
-/** An error text that every database stores: no NUL, and no longer than a person reads. */
-export function storedMessageOf(error: unknown): string {
-  const text = HoldfastError.is(error) ? `${error.code}: ${error.message}` : messageOf(error)
-  return text.replaceAll('\0', '\ufffd').slice(0, MAX_STORED)
-}
+/** A text that every database stores: no NUL, and no longer than a person reads. */
+export const storable = (text: string): string => text.replaceAll('\0', '\ufffd').slice(0, MAX_STORED)
+
+/** An error as `last_error` keeps it. */
+export const storedMessageOf = (error: unknown): string =>
+  storable(HoldfastError.is(error) ? `${error.code}: ${error.message}` : messageOf(error))
 
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')

@@ -59,10 +59,11 @@ export class Incarnation {
     return this.#ended
   }
 
-  /** Tasks that a drain waits for: those in flight and those whose end is not yet certain. */
-  get open(): number {
-    const ending = [...this.doubtful.values()].filter(({ kind }) => kind !== 'unregister')
-    return this.tasks.size + ending.length
+  /** Whether a drain has to wait: for tasks in flight, or for those whose end is not yet certain. */
+  get #busy(): boolean {
+    if (this.tasks.size > 0) return true
+    for (const { kind } of this.doubtful.values()) if (kind !== 'unregister') return true
+    return false
   }
 
   /** Whether the id stands for a task of this incarnation whose end is not certain. */
@@ -75,7 +76,8 @@ export class Incarnation {
     this.tasks.delete(taskId)
     if (settlement === undefined || this.#ended) this.doubtful.delete(taskId)
     else this.doubtful.set(taskId, settlement)
-    if (this.open > 0) return
+    // Nobody waits most of the time, and an outage can leave many that are doubtful.
+    if (this.#emptied.length === 0 || this.#busy) return
     for (const resolve of this.#emptied.splice(0)) resolve()
   }
 
@@ -95,7 +97,7 @@ export class Incarnation {
   }
 
   whenEmpty(): Promise<void> {
-    if (this.open === 0) return Promise.resolve()
+    if (!this.#busy) return Promise.resolve()
     return new Promise((resolve) => this.#emptied.push(resolve))
   }
 

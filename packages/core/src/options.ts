@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { QueueAdapter } from './adapter.js'
+import { MAX_TIMER } from './clock.js'
 import { ConfigError } from './errors.js'
 import type { Logger } from './logger.js'
 import { stderrLogger } from './logger.js'
@@ -135,9 +136,6 @@ const KNOWN = new Set<string>([
   ...['heartbeatInterval', 'orphanThreshold', 'safetyMargin', 'sweepInterval', 'gcLockTtl'],
   ...['maxRecoveries', 'crashWindow', 'batchSize', 'maxPayloadBytes', 'historyRetention'],
 ])
-
-/** Node's timers take no more milliseconds than this. */
-const MAX_TIMER = 2 ** 31 - 1
 
 const MOST: Partial<Record<string, number>> = {
   crashWindow: 100 * 365 * 24 * HOUR,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { DecidedJob, JobOutcome, QueueAdapter } from './adapter.js'
 import { jittered } from './clock.js'
 import { isCrash } from './decide.js'
-import { messageOf, type QuarantinedEvent, type RecoveredEvent, storedMessageOf } from './events.js'
+import { messageOf, type QuarantinedEvent, type RecoveredEvent, storable, storedMessageOf } from './events.js'
 import { fullTaskId } from './identity.js'
 import { writeCrashes } from './store/crashes.js'
 import { insertRecoveries } from './store/history.js'
@@ -54,7 +54,6 @@ export async function settle(
   const kept = new Map<OrphanRow, unknown>()
   const crashes = new Map<string, number>()
   const quarantine: QuarantineRecord[] = []
-  const settled: RecoveredEvent[] = []
   const history: { event: RecoveredEvent; taskId: string }[] = []
 
   for (const [index, job] of jobs.entries()) {
@@ -71,13 +70,12 @@ export async function settle(
     }
     const reason = quarantineReason(job, outcome)
     if (reason === undefined) {
-      settled.push(event)
+      report.recovered.push(event)
     } else {
       quarantine.push(quarantineRecord(row, owner, { jobRef: job.jobRef, crashes: job.crashes, reason }))
       report.quarantined.push(quarantinedEvent(event, reason))
     }
   }
-  report.recovered.push(...settled)
   await writeCrashes(store, adapter.name, crashes)
   await insertQuarantine(store, quarantine)
   await insertRecoveries(
@@ -115,7 +113,7 @@ export async function quarantineUnreadable(
   unreadable: readonly { row: OrphanRow; error: unknown }[],
 ): Promise<QuarantinedEvent[]> {
   const records = unreadable.map(({ row, error }) => {
-    const reason = messageOf(error).replaceAll('\0', '\ufffd')
+    const reason = storable(messageOf(error))
     return quarantineRecord(row, owner, { jobRef: row.jobRef, crashes: 1, reason, lastError: reason })
   })
   await insertQuarantine(store, records)

@@ -17,7 +17,8 @@ export interface GraphileWorkerAdapterOptions {
 export interface GraphileWorkerAdapter extends QueueAdapter {
   /**
    * *Guard*: put it into graphile-worker's preset, `run({ preset: { plugins: [adapter.plugin] } })`. Every job that a
-   * killed process of yours had locked is unlocked by another within seconds. Costs nothing per job.
+   * killed process of yours had locked is unlocked by another within seconds. Writes nothing per job, except for jobs
+   * of named queues and with `localQueue`.
    */
   readonly plugin: GraphileConfig.Plugin
   /**

@@ -4,16 +4,14 @@ import { type RawBuilder, sql } from 'kysely'
 export interface GraphileTables {
   readonly jobs: RawBuilder<unknown>
   readonly queues: RawBuilder<unknown>
-  readonly tasks: RawBuilder<unknown>
   readonly addJob: RawBuilder<unknown>
 }
 
 export const graphileTables = (schema: string): GraphileTables => ({
   jobs: sql.id(schema, '_private_jobs'),
   queues: sql.id(schema, '_private_job_queues'),
-  tasks: sql.id(schema, '_private_tasks'),
   addJob: sql.id(schema, 'add_job'),
 })
 
-/** Seconds until the next try after `attempts` attempts: graphile-worker's own rule. */
+/** Milliseconds until the next try after `attempts` attempts: graphile-worker's own rule. */
 export const backoffMs = (attempts: number): number => Math.exp(Math.min(attempts, 10)) * 1_000

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Store } from './store.js'
+import { AHEAD, type Store } from './store.js'
 
 export interface LockAttempt {
   /** The term of the lock when it is ours now. */
@@ -7,9 +7,6 @@ export interface LockAttempt {
   /** Milliseconds until the next attempt can succeed. */
   readonly waitMs: number
 }
-
-/** Milliseconds ahead of now from which a time was written before the database's clock stepped back. */
-const AHEAD = 1_000
 
 export const gcLockName = (queue: string): string => `gc:${queue}`
 

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { MonitorConfig } from '../options.js'
-import { inTransaction, type Store } from './store.js'
+import { AHEAD, inTransaction, type Store } from './store.js'
 
 export interface NewProcess {
   readonly processId: string
@@ -65,9 +65,6 @@ export interface Judge {
   /** Milliseconds since its last heartbeat, by its own clock. */
   readonly beatAgeMs: number
 }
-
-/** Milliseconds ahead of now from which a time in a row was written before the database's clock stepped back. */
-const AHEAD = 1_000
 
 /**
  * Fences every process that is dead by the database's clock, under a lock on its row: after this none of its late

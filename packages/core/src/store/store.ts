@@ -49,6 +49,9 @@ export function inTransaction<T>(store: Store, work: (store: TransactionStore) =
   )
 }
 
+/** Milliseconds ahead of now from which a time in a row was written before the database's clock stepped back. */
+export const AHEAD = 1_000
+
 const MAX_TRIES = 6
 
 /** Repeats `work` after a deadlock, a lock timeout or a serialization failure, with growing, jittered pauses. */
