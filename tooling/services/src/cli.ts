@@ -11,7 +11,7 @@ const separator = process.argv.indexOf('--', 2)
 const own = separator < 0 ? process.argv : process.argv.slice(0, separator)
 const command = separator < 0 ? [] : process.argv.slice(separator + 1)
 
-const SERVICES = 'postgres, postgres@<major>, mariadb, mysql, redis'
+const SERVICES = 'postgres, postgres@<major>, pgbouncer, mariadb, mysql, redis'
 
 const program = new Command('services')
   .description(

@@ -2,7 +2,7 @@ import { ServiceNotManagedError } from './errors.js'
 import type { ServiceSpec } from './spec.js'
 import type { RunningService } from './types.js'
 
-const DEFAULT_PORTS = { postgres: 5432, mariadb: 3306, mysql: 3306, redis: 6379 } as const
+const DEFAULT_PORTS = { postgres: 5432, pgbouncer: 6432, mariadb: 3306, mysql: 3306, redis: 6379 } as const
 
 /** A server whose URL came from the environment. */
 export class ExternalService implements RunningService {

@@ -99,6 +99,7 @@ export class ManagedService implements RunningService {
 
   async #spawn(): Promise<SupervisedProcess> {
     const { command, cwd, env, uid, gid, logFile, immediateSignal } = this.#plan
+    await this.#plan.beforeStart?.(this.port)
     const args = this.#plan.args(this.port)
     const started = await this.#supervisor.spawn({
       command,

@@ -9,6 +9,8 @@ export interface ServicePlan {
   readonly logFile: string
   readonly fastSignal: NodeJS.Signals
   readonly immediateSignal: NodeJS.Signals
+  /** Writes what has to carry the port for a server that takes it from a file only. */
+  beforeStart?(port: number): Promise<void>
   /** Whether the server answers in its own protocol. */
   answers(port: number): Promise<boolean>
   url(port: number): string

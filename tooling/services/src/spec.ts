@@ -1,6 +1,6 @@
 import { UnknownServiceError } from './errors.js'
 
-export type Kind = 'postgres' | 'mariadb' | 'mysql' | 'redis'
+export type Kind = 'postgres' | 'pgbouncer' | 'mariadb' | 'mysql' | 'redis'
 
 /** What the caller asked for, e.g. `postgres@14`, and the variable that carries its URL. */
 export interface ServiceSpec {
@@ -10,7 +10,7 @@ export interface ServiceSpec {
   readonly env: string
 }
 
-const KINDS: readonly Kind[] = ['postgres', 'mariadb', 'mysql', 'redis']
+const KINDS: readonly Kind[] = ['postgres', 'pgbouncer', 'mariadb', 'mysql', 'redis']
 
 /**
  * The first of a kind gets the kind's own variable, so that `postgres@14` alone is what HOLDFAST_POSTGRES_URL

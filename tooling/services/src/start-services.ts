@@ -2,6 +2,7 @@ import { UnknownServiceError } from './errors.js'
 import { ExternalService } from './external-service.js'
 import { freePort, isFree } from './free-port.js'
 import { ManagedService } from './managed-service.js'
+import { newestPostgres, withPostgres } from './pgbouncer/upstream.js'
 import { prepare } from './prepare.js'
 import { findServiceUser, findTempBase } from './process/service-user.js'
 import { Supervisor } from './process/supervisor-client.js'
@@ -19,21 +20,26 @@ export async function startServices(names: readonly string[], options: StartOpti
     durable: options.durable ?? false,
     log: options.log ?? ((line) => void process.stderr.write(`services: ${line}\n`)),
   }
-  const specs = parseSpecs(names)
   const given = (spec: ServiceSpec) => (options.private ? undefined : process.env[spec.env] || undefined)
+  const specs = withPostgres(parseSpecs(names), given)
   const supervisor = specs.every(given)
     ? undefined
     : await Supervisor.start(await findTempBase(await findServiceUser()))
-  const results = await Promise.allSettled(
-    specs.map(async (spec): Promise<RunningService> => {
-      const url = given(spec)
-      return url ? new ExternalService(spec, url) : startOne(spec, supervisor!, context)
-    }),
-  )
+  const starting = new Map<ServiceSpec, Promise<RunningService>>()
+  const postgresUrl = async () => (await starting.get(newestPostgres(specs)!)!).url
+  for (const spec of specs) {
+    const url = given(spec)
+    const service = url
+      ? Promise.resolve(new ExternalService(spec, url))
+      : startOne(spec, supervisor!, context, postgresUrl)
+    starting.set(spec, service)
+  }
+  const results = await Promise.allSettled(starting.values())
   const failures = results.filter((result) => result.status === 'rejected')
   if (failures.length > 0) {
     await supervisor?.close()
-    const [first, ...others] = failures.map(({ reason }) => reason as Error)
+    // A pooler fails with the very error of the Postgres that it waits for.
+    const [first, ...others] = new Set(failures.map(({ reason }) => reason as Error))
     for (const other of others) context.log(other.message)
     throw first
   }
@@ -46,8 +52,9 @@ async function startOne(
   spec: ServiceSpec,
   supervisor: Supervisor,
   context: StartContext,
+  postgresUrl: () => Promise<string>,
 ): Promise<RunningService> {
-  const plan = await supervisor.hold(prepare(spec, supervisor, context))
+  const plan = await supervisor.hold(prepare(spec, supervisor, context, postgresUrl))
   for (let attempt = 1; ; attempt++) {
     const port = await freePort()
     const service = new ManagedService(spec, port, plan, supervisor, context)

@@ -7,6 +7,8 @@ import { leftovers, ownTemp, useTemp } from './support/temp.js'
 const SERVICES = [
   { name: 'postgres', version: /^18\./, env: 'HOLDFAST_POSTGRES_URL' },
   { name: 'postgres@14', version: /^14\./, env: 'HOLDFAST_POSTGRES_URL' },
+  // The version is that of the Postgres behind it.
+  { name: 'pgbouncer', version: /^18\./, env: 'HOLDFAST_PGBOUNCER_URL' },
   { name: 'mariadb', version: /MariaDB/, env: 'HOLDFAST_MARIADB_URL' },
   { name: 'mysql', version: /^\d+\.\d+\.\d+(?!.*MariaDB)/, env: 'HOLDFAST_MYSQL_URL' },
   { name: 'redis', version: /^\d+\.\d+/, env: 'HOLDFAST_REDIS_URL' },
@@ -24,7 +26,7 @@ describe.each(SERVICES)('$name', ({ name, version, env }) => {
     const { services, service, client } = await startOne()
     expect(await client.version()).toMatch(version)
     expect(service).toMatchObject({ name, env, managed: true, pid: expect.any(Number) })
-    expect(services.urls).toEqual({ [env]: service.url })
+    expect(services.urls).toMatchObject({ [env]: service.url })
     expect(Number(new URL(service.url).port)).toBe(service.port)
   })
 

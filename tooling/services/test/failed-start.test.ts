@@ -19,6 +19,14 @@ test('a service that cannot start stops the others', async () => {
   expect(leftovers(tmp)).toEqual([])
 })
 
+test('PgBouncer fails with the error of the Postgres that it waits for, and that is told once', async () => {
+  const lines: string[] = []
+  const log = (line: string) => void lines.push(line)
+  const failed = startServices(['pgbouncer', 'postgres@9'], { private: true, log })
+  await expect(failed).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE', service: 'postgres@9' })
+  expect(lines.filter((line) => line.includes('postgres@9'))).toEqual([])
+})
+
 test('a missing binary is one typed error that names the variable to set', async () => {
   vi.stubEnv('PATH', '/nonexistent')
   try {

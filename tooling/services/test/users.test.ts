@@ -1,9 +1,10 @@
-import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { readableInvocation } from '../src/pgbouncer/binary.js'
 import { findPostgres } from '../src/postgres/binaries.js'
-import { readableBin } from '../src/postgres/readable-copy.js'
+import { readableBin } from '../src/postgres/readable-bin.js'
 import { run } from '../src/process/run.js'
 import { findServiceUser, findTempBase } from '../src/process/service-user.js'
 import { parseSpecs } from '../src/spec.js'
@@ -21,11 +22,14 @@ test('a caller who is not root starts servers of his own', async ({ skip }) => {
   ).ok
   if (!usable) skip('this checkout is in a folder that no other user can enter')
   const tmp = ownTemp()
-  const caller = startCaller('wait', ['postgres', 'mariadb', 'mysql', 'redis'], { tmp, ...NOBODY })
+  const caller = startCaller('wait', ['postgres', 'pgbouncer', 'mariadb', 'mysql', 'redis'], {
+    tmp,
+    ...NOBODY,
+  })
   const { urls } = await caller.started
   for (const url of Object.values(urls)) expect(await clientOf(url).version()).toMatch(/^\d/)
   caller.process.kill('SIGKILL')
-  // An unpacked MySQL stays: it is kept for the next time, with the temporary files of a user without a home.
+  // What was unpacked stays: it is kept for the next time, with the temporary files of a user without a home.
   const left = () => leftovers(tmp).filter((name) => !name.startsWith('cache-of-holdfast-'))
   await vi.waitFor(() => expect(left()).toEqual([]), { timeout: 20_000, interval: 50 })
 })
@@ -46,6 +50,23 @@ test('root runs Postgres from a checkout that only root can enter', async ({ ski
   const copy = await readableBin(binaries, user, ownTemp())
   expect(copy).not.toBe(binaries.bin)
   expect(await run(join(copy, 'postgres'), ['--version'], { ...user, cwd: '/' })).toMatchObject({ ok: true })
+})
+
+test('root runs PgBouncer from a cache that only root can enter', async ({ skip }) => {
+  if (!isRoot) skip('only root runs PgBouncer as somebody else')
+  const user = await findServiceUser()
+  const cache = ownTemp()
+  const libraries = join(cache, 'usr', 'lib', 'some-linux-gnu')
+  mkdirSync(libraries, { recursive: true })
+  // What is unpacked is run by the loader that comes with it.
+  writeFileSync(join(libraries, 'ld-linux.so'), '#!/bin/sh\necho PgBouncer 1.24.1\n', { mode: 0o755 })
+
+  expect((await readableInvocation(cache, user, ownTemp())).command).toBe(join(libraries, 'ld-linux.so'))
+  chmodSync(cache, 0o700)
+  const folder = ownTemp()
+  const { command, firstArgs } = await readableInvocation(cache, user, folder)
+  for (const path of [command, firstArgs.at(-1)]) expect(path).toContain(folder)
+  expect(await run(command, firstArgs, { ...user, cwd: '/' })).toMatchObject({ ok: true })
 })
 
 test('a temporary folder that only root can enter is passed over', async ({ skip }) => {

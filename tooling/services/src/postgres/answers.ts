@@ -4,9 +4,9 @@ const PROTOCOL_3 = 196_608
 const AUTHENTICATION = 'R'.charCodeAt(0)
 
 /** A start-up message as a client sends it. While Postgres still recovers, it answers with an error. */
-export async function postgresAnswers(port: number): Promise<boolean> {
+export async function postgresAnswers(port: number, database = 'postgres'): Promise<boolean> {
   const parameters = Buffer.from(
-    'user\0postgres\0database\0postgres\0application_name\0holdfast-services\0\0',
+    `user\0postgres\0database\0${database}\0application_name\0holdfast-services\0\0`,
   )
   const head = Buffer.alloc(8)
   head.writeInt32BE(head.length + parameters.length, 0)

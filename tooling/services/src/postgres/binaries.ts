@@ -5,7 +5,7 @@ import { findExecutables, isExecutable } from '../process/find-executable.js'
 import { run } from '../process/run.js'
 import type { ServiceSpec } from '../spec.js'
 
-const DEFAULT_MAJOR = '18'
+export const DEFAULT_MAJOR = '18'
 
 /** Where one version of Postgres is installed: `bin`, and whatever else moves with it. */
 export interface PostgresBinaries {

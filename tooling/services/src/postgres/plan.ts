@@ -8,7 +8,7 @@ import { findServiceUser } from '../process/service-user.js'
 import type { ServicePlan } from '../service-plan.js'
 import { postgresAnswers } from './answers.js'
 import { findPostgres } from './binaries.js'
-import { readableBin } from './readable-copy.js'
+import { readableBin } from './readable-bin.js'
 import { releaseMemory } from './release-memory.js'
 
 const FAST_AND_FORGETFUL = ['fsync=off', 'full_page_writes=off']
@@ -57,7 +57,7 @@ export async function preparePostgres(context: PrepareContext): Promise<ServiceP
     ...shared,
     fastSignal: 'SIGINT',
     immediateSignal: 'SIGQUIT',
-    answers: postgresAnswers,
+    answers: (port) => postgresAnswers(port),
     url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
     afterKill: () => releaseMemory(data, context.log),
   }

@@ -7,10 +7,10 @@ export interface OsUser {
   readonly gid: number
 }
 
-/** Postgres refuses to run as root; these users exist on most machines and own next to nothing. */
+/** Postgres and PgBouncer refuse to run as root; these users exist on most machines and own next to nothing. */
 const CANDIDATES = ['postgres', 'nobody']
 
-/** Whom root runs Postgres as; undefined when the caller is not root and can run it as himself. */
+/** Whom root runs them as; undefined when the caller is not root and can run them as himself. */
 export async function findServiceUser(): Promise<OsUser | undefined> {
   if (process.getuid?.() !== 0) return undefined
   for (const name of CANDIDATES) {
