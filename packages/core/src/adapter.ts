@@ -12,8 +12,13 @@ export interface Orphan {
   readonly jobRef: string | null
   /** The payload as registered. */
   readonly payload: unknown
-  /** `release`: its process gave it back alive (`release()`, `stop()`), so this counts as no crash. */
-  readonly cause: 'crash' | 'release'
+  /**
+   * `crash`: its process died. `overdue`: it ran for longer than its `maxRuntime`; counts as a crash. `release`: its
+   * process gave it back alive (`release()`, `stop()`); `retry`: a person took it out of quarantine. Neither is a crash.
+   */
+  readonly cause: 'crash' | 'overdue' | 'release' | 'retry'
+  /** The crash policy it was registered with. */
+  readonly onCrash: 'requeue' | 'quarantine' | null
   /** Milliseconds since the lease of its process ended; null when the process row is gone. */
   readonly orphanedForMs: number | null
 }
@@ -60,19 +65,27 @@ export interface RecoveryContext {
   /**
    * The monitor's own transaction. What is written through it commits together with the end of the orphan's row.
    * Plugins of the user's Kysely are not applied.
+   *
+   * @throws AdapterError when the adapter declares `atomicRecovery: false`: then there is none to join
    */
   readonly trx: Transaction<unknown>
+  /** Aborts when this recovery has lost its right to go on; what is not done by then is done by another. */
+  readonly signal: AbortSignal
   readonly logger: Logger
   /** Which of these jobs of this queue have a task row of their own now, be it in this batch or anywhere else. */
   registered(jobRefs: readonly string[]): Promise<ReadonlySet<string>>
 }
 
 export interface AdapterCapabilities {
-  /** `recover` writes through `context.trx`, so that recovery and the end of the row are one transaction. */
+  /**
+   * True: `recover` writes through `context.trx`, so that recovery and the end of the row are one transaction. False:
+   * the queue is elsewhere; the rows are claimed, recovered, and ended in a second transaction, and after a crash in
+   * between `recover` is called again with the same `recoveryId`.
+   */
   readonly atomicRecovery: boolean
   /** A recovered job keeps its identity. */
   readonly preservesJobId: boolean
-  /** `notBefore` of a decision is honoured. */
+  /** `notBefore` of a decision is honoured. False: the monitor itself keeps the task until then. */
   readonly delay: boolean
 }
 

@@ -1,7 +1,7 @@
 import { monotonicNow } from './clock.js'
 import type { Incarnation } from './incarnation.js'
 import { chunks, type Store } from './store/store.js'
-import { deleteTasks, releasedOwner, releaseTask, uncommittedTasks } from './store/tasks.js'
+import { deleteTasks, giveBackTask, givenBackOwner, uncommittedTasks } from './store/tasks.js'
 
 /**
  * Repeats the writes whose outcome is unknown and forgets those that are certain now. Whoever died in the middle of one
@@ -28,9 +28,10 @@ export async function settleDoubtful(
   for (const [id, settlement] of all) {
     if (settlement.kind !== 'release') continue
     try {
-      await releaseTask(store, processId, id, settlement.payload)
+      const { cause, payload } = settlement
+      await giveBackTask(store, processId, id, cause, payload)
       incarnation.forget(id)
-      await recover(releasedOwner(processId))
+      await recover(givenBackOwner(processId, cause))
     } catch (error) {
       // One that can't be released must not keep the others.
       failure ??= error
@@ -44,7 +45,7 @@ async function settlePending(store: Store, incarnation: Incarnation): Promise<vo
   for (const ids of chunks([...incarnation.pending.keys()])) {
     const { present, free } = await uncommittedTasks(store, incarnation.processId, ids)
     for (const id of ids) {
-      if (!present.has(id)) incarnation.pending.delete(id)
+      if (!present.has(id)) incarnation.committed(id)
       else if (free.has(id)) incarnation.rolledBack(id)
     }
   }

@@ -2,9 +2,12 @@
 export type HoldfastErrorCode =
   | 'HOLDFAST_ERROR'
   | 'HOLDFAST_ADAPTER'
+  | 'HOLDFAST_ADAPTER_TIMEOUT'
   | 'HOLDFAST_CONFIG'
   | 'HOLDFAST_DATABASE'
   | 'HOLDFAST_LEASE_EXPIRED'
+  | 'HOLDFAST_NOT_PROTECTED'
+  | 'HOLDFAST_NOT_QUARANTINED'
   | 'HOLDFAST_NOT_STARTED'
   | 'HOLDFAST_PAYLOAD'
   | 'HOLDFAST_PAYLOAD_TOO_LARGE'
@@ -12,6 +15,7 @@ export type HoldfastErrorCode =
   | 'HOLDFAST_SCHEMA_VERSION'
   | 'HOLDFAST_STOPPED'
   | 'HOLDFAST_TASK_LOST'
+  | 'HOLDFAST_TASK_OVERDUE'
 
 /**
  * The base of every error this library throws on purpose. Test with `HoldfastError.is(error)` or a subclass's `is`:
@@ -58,6 +62,21 @@ export class AdapterError extends HoldfastError {
   static override readonly code = 'HOLDFAST_ADAPTER'
 }
 
+/** An adapter did not answer within `gcLockTtl`. Its tasks are kept, and tried again by the next sweep. */
+export class AdapterTimeoutError extends HoldfastError {
+  static override readonly code = 'HOLDFAST_ADAPTER_TIMEOUT'
+}
+
+/** The task runs unprotected (`onRegisterFailure`), so there is nothing to give back. */
+export class NotProtectedError extends HoldfastError {
+  static override readonly code = 'HOLDFAST_NOT_PROTECTED'
+}
+
+/** The task has run for longer than its `maxRuntime`. */
+export class TaskOverdueError extends HoldfastError {
+  static override readonly code = 'HOLDFAST_TASK_OVERDUE'
+}
+
 /** The task is no longer this process's: it was completed before, released, or recovered by another process. */
 export class TaskLostError extends HoldfastError {
   static override readonly code = 'HOLDFAST_TASK_LOST'
@@ -66,6 +85,11 @@ export class TaskLostError extends HoldfastError {
 /** No heartbeat has succeeded for so long that others may already recover this process's tasks. */
 export class LeaseExpiredError extends HoldfastError {
   static override readonly code = 'HOLDFAST_LEASE_EXPIRED'
+}
+
+/** There is no such entry in quarantine. */
+export class NotQuarantinedError extends HoldfastError {
+  static override readonly code = 'HOLDFAST_NOT_QUARANTINED'
 }
 
 /** The monitor was used before `start()` resolved. */

@@ -10,13 +10,14 @@ export interface TaskEvent {
 }
 
 export interface RecoveredEvent {
+  /** The full id of the task that ended. */
+  readonly taskId: string
   readonly queue: string
   readonly jobRef: string | null
   /** The job's identity from now on; differs from `jobRef` where the queue had to add the job anew. */
   readonly newJobRef: string | null
   readonly outcome: JobOutcome['kind']
   readonly fromProcess: string
-  /** `release`: the process gave it back alive. */
   readonly cause: Orphan['cause']
   /** How often this job was in flight in a dying process, this time included. */
   readonly crashes: number
@@ -25,11 +26,22 @@ export interface RecoveredEvent {
 }
 
 export interface QuarantinedEvent {
+  /** What `monitor.quarantine` knows it by. */
+  readonly id: string
+  /** The full id of the task that ended. */
+  readonly taskId: string
   readonly queue: string
   readonly jobRef: string | null
   readonly fromProcess: string
   readonly reason: string
+  readonly lastError: string
   readonly crashes: number
+}
+
+export interface OverdueEvent extends TaskEvent {
+  readonly maxRuntime: number
+  /** What becomes of it: see `RegisterOptions.onOverdue`. */
+  readonly action: 'report' | 'abort' | 'recover'
 }
 
 export interface SweepEvent {
@@ -48,7 +60,10 @@ export interface MonitorEvents {
   started: [{ processId: string }]
   stopped: [{ processId: string; released: number }]
   registered: [TaskEvent]
+  /** A task runs although it could not be registered (`onRegisterFailure: 'run-unprotected'`): a crash loses it. */
+  unprotected: [TaskEvent & { error: unknown }]
   completed: [TaskEvent]
+  taskOverdue: [OverdueEvent]
   recovered: [RecoveredEvent]
   recoveryFailed: [{ taskId: string; queue: string; jobRef: string | null; error: string; attempts: number }]
   quarantined: [QuarantinedEvent]

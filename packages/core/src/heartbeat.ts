@@ -27,7 +27,7 @@ export class Heartbeat {
   readonly #events: Events
   readonly #logger: Logger
   readonly #hooks: HeartbeatHooks
-  readonly #stopping = new AbortController()
+  #stopping = new AbortController()
   #wake = new AbortController()
   #watchdog: NodeJS.Timeout | undefined
   #failures = 0
@@ -45,8 +45,8 @@ export class Heartbeat {
 
   /** The caller has just registered the process, which was the first heartbeat. */
   start(): void {
-    this.#watch()
-    this.#loop = this.#run()
+    this.watch()
+    this.#loop ??= this.#run()
   }
 
   /** Beats at once rather than at the next interval. */
@@ -54,11 +54,26 @@ export class Heartbeat {
     this.#wake.abort()
   }
 
+  /** Lets a stopped heart beat again. */
+  reset(): void {
+    if (this.#stopping.signal.aborted) this.#stopping = new AbortController()
+    this.watch()
+  }
+
+  /** One heartbeat, now. False when it did not get through, or not in time. */
+  async once(): Promise<boolean> {
+    const incarnation = this.#hooks.current()
+    const before = incarnation.lease.renewals
+    await this.#beat(incarnation)
+    return this.#hooks.current() !== incarnation || incarnation.lease.renewals > before
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort()
     this.#wake.abort()
     clearTimeout(this.#watchdog)
     await this.#loop
+    this.#loop = undefined
   }
 
   async #run(): Promise<void> {
@@ -103,7 +118,7 @@ export class Heartbeat {
     if (incarnation !== this.#hooks.current() || this.#stopping.signal.aborted) return
     if (databaseMs === undefined) {
       await this.#hooks.onEvicted(incarnation)
-      this.#watch()
+      this.watch()
       return
     }
     incarnation.lease.renew(sentAt, databaseMs)
@@ -112,7 +127,7 @@ export class Heartbeat {
     if (this.#failures > 0) this.#logger.warn(`heartbeats get through again after ${this.#failures} failed`)
     this.#failures = 0
     incarnation.alive()
-    this.#watch()
+    this.watch()
     this.#hooks.onBeat(incarnation)
   }
 
@@ -124,7 +139,7 @@ export class Heartbeat {
   }
 
   /** Ends the lease here, on this process's own clock, before it ends in the database. */
-  #watch(): void {
+  watch(): void {
     clearTimeout(this.#watchdog)
     if (this.#stopping.signal.aborted) return
     const incarnation = this.#hooks.current()
@@ -133,7 +148,7 @@ export class Heartbeat {
 
   #expire(incarnation: Incarnation): void {
     if (!incarnation.lease.expired) {
-      this.#watch()
+      this.watch()
       return
     }
     const { processId, tasks, lease } = incarnation

@@ -17,3 +17,10 @@ export function newProcessId(host: string = hostname(), pid: number = process.pi
 export function fullTaskId(processId: string, taskId: string): string {
   return `${processId}/${taskId}`
 }
+
+/**
+ * Whether a value can be an id, a jobRef or the name of a queue. A trailing space would not count on MySQL, which pads
+ * when it compares.
+ */
+export const isStorableId = (value: unknown): value is string =>
+  typeof value === 'string' && value.length <= 191 && /^[^\0]*[^\0 ]$/.test(value)

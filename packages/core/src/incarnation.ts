@@ -1,22 +1,39 @@
 import { PayloadError, TaskLostError } from './errors.js'
 import { messageOf } from './events.js'
 import { newProcessId } from './identity.js'
+import type { InFlight } from './in-flight.js'
 import { Lease } from './lease.js'
 import type { MonitorConfig } from './options.js'
+import type { NewTask } from './store/new-tasks.js'
 import type { Store } from './store/store.js'
-import { deleteTasks, insertTasks, type NewTask } from './store/tasks.js'
+import { deleteTasks, insertTasks, touchTasks } from './store/tasks.js'
 import { WriteBatcher } from './write-batcher.js'
 
 /** How a task was to end when the write that ends it had an unknown outcome. */
 export type EndSettlement =
   | { readonly kind: 'complete' }
-  | { readonly kind: 'release'; readonly payload?: string | undefined }
+  | { readonly kind: 'release'; readonly cause: 'release' | 'overdue'; readonly payload?: string | undefined }
 
 /** What a heartbeat does about a task whose last write had an unknown outcome. */
 export type Settlement =
   | EndSettlement
   /** The INSERT may have happened, or happen yet: deleted until `until` (monotonic ms), when it no longer can. */
   | { readonly kind: 'unregister'; readonly until: number }
+
+export interface Registration {
+  readonly task: NewTask
+  /** A suspect that has the process to itself. */
+  readonly isolated: boolean
+}
+
+/** Not written: `suspect`, the job must run alone; `dead`, this process is not alive in the database. */
+export type Registered = 'written' | 'suspect' | 'dead'
+
+/** A job that was in flight in this many dying processes is a suspect. */
+const SUSPECT_FROM = 2
+
+/** Most bytes of payload in one statement, beside the first: so a batch of large ones needs no memory for all. */
+const STATEMENT_BYTES = 8 * 1_048_576
 
 /**
  * One life of this process under one process id: from its registration to its end or eviction. Tasks belong to the
@@ -26,32 +43,39 @@ export class Incarnation {
   readonly processId: string = newProcessId()
   readonly lease: Lease
   /** The tasks in flight, by task id. */
-  readonly tasks = new Map<string, AbortController>()
+  readonly tasks = new Map<string, InFlight>()
   /** Tasks completed in a transaction of the caller's, whose end is not known yet, by task id. */
-  readonly pending = new Map<string, AbortController>()
+  readonly pending = new Map<string, InFlight>()
   /** Tasks whose INSERT, DELETE or release had an unknown outcome. */
   readonly doubtful = new Map<string, Settlement>()
-  /** Each answers whether the row was written: an Error for its own fault, false when this process is not alive. */
-  readonly registrations: WriteBatcher<NewTask, boolean | Error>
+  /** Each answers whether the row was written; an Error for its own fault. */
+  readonly registrations: WriteBatcher<Registration, Registered | Error>
   /** Each answers whether the row was still this process's. */
   readonly completions: WriteBatcher<string, boolean>
   readonly #store: Store
+  readonly #config: MonitorConfig
   #ended = false
   #emptied: (() => void)[] = []
   #verdicts: { resolve(): void; reject(error: Error): void }[] = []
 
   constructor(store: Store, config: MonitorConfig) {
     this.#store = store
+    this.#config = config
     this.lease = new Lease(config)
-    this.registrations = new WriteBatcher(
-      config.batchSize,
-      (tasks) => this.#insert(tasks),
+    this.registrations = new WriteBatcher({
+      maxItems: config.batchSize,
+      maxWeight: () => Math.min(STATEMENT_BYTES, store.limits.payloadBytes),
+      weigh: ({ task }) => task.payload.length,
+      write: (registrations) => this.#write(registrations),
       // A statement can't take over a row that it has just written.
-      ({ queue, jobRef }) => (jobRef === null ? null : `${queue}\0${jobRef}`),
-    )
-    this.completions = new WriteBatcher(config.batchSize, async (ids) => {
-      const deleted = await deleteTasks(store, this.processId, ids)
-      return ids.map((id) => deleted.has(id))
+      conflictKey: ({ task: { queue, jobRef } }) => (jobRef === null ? null : `${queue}\0${jobRef}`),
+    })
+    this.completions = new WriteBatcher({
+      maxItems: config.batchSize,
+      write: async (ids) => {
+        const deleted = await deleteTasks(store, this.processId, ids)
+        return ids.map((id) => deleted.has(id))
+      },
     })
   }
 
@@ -73,6 +97,7 @@ export class Incarnation {
 
   /** The task is no longer in flight here; `settlement` says what is still owed to the database. */
   forget(taskId: string, settlement?: Settlement): void {
+    this.tasks.get(taskId)?.end()
     this.tasks.delete(taskId)
     if (settlement === undefined || this.#ended) this.doubtful.delete(taskId)
     else this.doubtful.set(taskId, settlement)
@@ -83,17 +108,33 @@ export class Incarnation {
 
   /** The task was completed in a transaction of the caller's. */
   awaitCommit(taskId: string): void {
-    const controller = this.tasks.get(taskId)
-    if (controller !== undefined) this.pending.set(taskId, controller)
+    const task = this.tasks.get(taskId)
+    if (task !== undefined) this.pending.set(taskId, task)
+    this.tasks.delete(taskId)
     this.forget(taskId)
   }
 
   /** The caller's transaction was rolled back: the task is in flight again. */
   rolledBack(taskId: string): void {
-    const controller = this.pending.get(taskId)
-    if (controller === undefined) return
+    const task = this.pending.get(taskId)
+    if (task === undefined) return
     this.pending.delete(taskId)
-    this.tasks.set(taskId, controller)
+    this.tasks.set(taskId, task)
+  }
+
+  /** The caller's transaction has committed. */
+  committed(taskId: string): void {
+    this.pending.get(taskId)?.end()
+    this.pending.delete(taskId)
+  }
+
+  /** Notes progress of tasks; those that are lost abort. Answers how many are still this process's. */
+  async updateProgress(ids: readonly string[]): Promise<number> {
+    const touched = await touchTasks(this.#store, this.processId, ids)
+    for (const id of ids) {
+      if (!touched.has(id)) this.tasks.get(id)?.controller.abort(this.lost())
+    }
+    return touched.size
   }
 
   whenEmpty(): Promise<void> {
@@ -114,7 +155,7 @@ export class Incarnation {
   }
 
   abort(reason: Error): void {
-    for (const controller of [...this.tasks.values(), ...this.pending.values()]) controller.abort(reason)
+    for (const { controller } of [...this.tasks.values(), ...this.pending.values()]) controller.abort(reason)
   }
 
   /** Ends this life: every handle aborts, everyone who waits is told. */
@@ -122,7 +163,7 @@ export class Incarnation {
     this.#ended = true
     this.abort(reason)
     for (const { reject } of this.#verdicts.splice(0)) reject(reason)
-    this.pending.clear()
+    for (const id of [...this.pending.keys()]) this.committed(id)
     for (const id of [...this.tasks.keys(), ...this.doubtful.keys()]) this.forget(id)
   }
 
@@ -132,10 +173,34 @@ export class Incarnation {
     )
   }
 
-  async #insert(tasks: readonly NewTask[]): Promise<readonly (boolean | Error)[]> {
+  /** Isolated tasks are written whatever their crash count, so they have a statement of their own. */
+  async #write(registrations: readonly Registration[]): Promise<readonly (Registered | Error)[]> {
+    const { isolateSuspects } = this.#config
+    const results = new Map<Registration, Registered | Error>()
+    for (const isolated of [false, true]) {
+      const some = registrations.filter((registration) => registration.isolated === isolated)
+      if (some.length === 0) continue
+      const suspectFrom = isolated || !isolateSuspects ? Number.POSITIVE_INFINITY : SUSPECT_FROM
+      const written = await this.#insert(
+        some.map(({ task }) => task),
+        suspectFrom,
+      )
+      for (const [index, registration] of some.entries()) results.set(registration, written[index]!)
+    }
+    return registrations.map((registration) => results.get(registration)!)
+  }
+
+  async #insert(tasks: readonly NewTask[], suspectFrom: number): Promise<readonly (Registered | Error)[]> {
+    const { processId } = this
+    const { crashWindow } = this.#config
     try {
-      const written = await insertTasks(this.#store, this.processId, tasks)
-      return tasks.map(() => written > 0)
+      const { alive, suspects } = await insertTasks(this.#store, {
+        processId,
+        tasks,
+        suspectFrom,
+        crashWindow,
+      })
+      return tasks.map(({ id }) => (!alive ? 'dead' : suspects.has(id) ? 'suspect' : 'written'))
     } catch (error) {
       // The database named a value as wrong, so nothing was written: find the task at fault, spare the others.
       const kind = this.#store.dialect.errorKind(error)
@@ -145,7 +210,8 @@ export class Incarnation {
         return [new PayloadError(message, { cause: error })]
       }
       const middle = Math.ceil(tasks.length / 2)
-      return [...(await this.#insert(tasks.slice(0, middle))), ...(await this.#insert(tasks.slice(middle)))]
+      const first = await this.#insert(tasks.slice(0, middle), suspectFrom)
+      return [...first, ...(await this.#insert(tasks.slice(middle), suspectFrom))]
     }
   }
 }

@@ -8,10 +8,12 @@ export type {
   QueueAdapter,
   RecoveryContext,
 } from './adapter.js'
+export { type AesKey, aesGcmCodec, type PayloadCodec } from './codec.js'
 export * from './errors.js'
 export type {
   MonitorEventName,
   MonitorEvents,
+  OverdueEvent,
   QuarantinedEvent,
   RecoveredEvent,
   SweepEvent,
@@ -21,7 +23,15 @@ export type { Logger } from './logger.js'
 export { migrate } from './migrations/migrate.js'
 export type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 export type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
+export type {
+  Quarantine,
+  QuarantineDetails,
+  QuarantineEntry,
+  QuarantineListOptions,
+} from './quarantine.js'
+export type { CrashDecision, CrashPolicy } from './recovery/decide.js'
 export type { DialectName } from './store/dialect.js'
 export type { ProcessRow } from './store/processes.js'
+export type { SweepCounts } from './sweep.js'
 export type { AnyTransaction, CompleteOptions, ReleaseOptions, TaskHandle } from './task-handle.js'
-export { TaskMonitor } from './task-monitor.js'
+export { type CleanupOptions, TaskMonitor } from './task-monitor.js'

@@ -17,6 +17,8 @@ export class Lease {
   #renewedAt: number | undefined
   #gapFreeSince: number | undefined
   #clockOffset: number | undefined
+  /** Heartbeats that have succeeded. */
+  renewals = 0
 
   constructor(times: LeaseTimes) {
     this.#times = times
@@ -27,6 +29,7 @@ export class Lease {
     const { heartbeatInterval } = this.#times
     // An answer that was overtaken by a later heartbeat's says nothing new.
     if (this.#renewedAt !== undefined && sentAt <= this.#renewedAt) return
+    this.renewals += 1
     const offset = databaseMs - sentAt
     const late = this.#renewedAt === undefined || sentAt - this.#renewedAt > 2 * heartbeatInterval
     const stepped =

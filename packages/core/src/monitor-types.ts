@@ -10,6 +10,16 @@ export interface RegisterOptions {
   readonly jobRef?: string
   /** @default a random UUID */
   readonly id?: string
+  /** What becomes of the job when a process dies with it in flight. @default the monitor's `onCrash` */
+  readonly onCrash?: 'requeue' | 'quarantine'
+  /** Milliseconds the task may run before it is overdue: `taskOverdue` is emitted once. @default no limit */
+  readonly maxRuntime?: number
+  /**
+   * What becomes of an overdue task. `report`: only the event. `abort`: its signal aborts with `TaskOverdueError` too.
+   * `recover`: the task is also given back and recovered as after a crash; a later `complete()` is refused.
+   * @default 'abort'
+   */
+  readonly onOverdue?: 'report' | 'abort' | 'recover'
 }
 
 export interface StopOptions {

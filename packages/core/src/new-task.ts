@@ -1,40 +1,74 @@
 import { randomUUID } from 'node:crypto'
 import type { QueueAdapter } from './adapter.js'
-import { ConfigError } from './errors.js'
+import { show } from './check-options.js'
+import { MAX_TIMER } from './clock.js'
+import type { PayloadCodec } from './codec.js'
+import { ConfigError, PayloadTooLargeError } from './errors.js'
+import { findAdapter } from './find-adapter.js'
+import { isStorableId } from './identity.js'
 import type { RegisterOptions } from './monitor-types.js'
-import type { MonitorConfig } from './options.js'
 import { serializePayload } from './payload.js'
-import type { NewTask } from './store/tasks.js'
+import type { NewTask } from './store/new-tasks.js'
+
+export interface TaskRules {
+  readonly adapters: readonly QueueAdapter[]
+  readonly codec: PayloadCodec | undefined
+  /** Largest payload in bytes of JSON. */
+  readonly maxPayloadBytes: number
+  /** Largest stored payload in bytes that the server takes. */
+  readonly maxStoredBytes: number
+}
 
 /**
  * The row of a task to be registered.
  *
  * @throws ConfigError, PayloadError, PayloadTooLargeError
  */
-export function newTask(
-  { id, queue, jobRef, payload }: RegisterOptions,
-  adapters: readonly QueueAdapter[],
-  { maxPayloadBytes }: MonitorConfig,
-): NewTask {
+export function newTask(options: RegisterOptions, rules: TaskRules): NewTask {
+  const { id, queue, jobRef, payload, onCrash, onOverdue, maxRuntime } = options
+  checkChoice('onCrash', onCrash, ['requeue', 'quarantine'])
+  checkChoice('onOverdue', onOverdue, ['report', 'abort', 'recover'])
+  if (maxRuntime !== undefined && !(maxRuntime > 0 && maxRuntime <= MAX_TIMER)) {
+    throw new ConfigError(
+      `maxRuntime must be a positive number of milliseconds, at most ${MAX_TIMER}: ${show(maxRuntime)}.`,
+    )
+  }
   return {
     id: id === undefined ? randomUUID() : checkId('id', id),
-    queue: checkQueue(queue, adapters),
+    queue: findAdapter(rules.adapters, queue).name,
     jobRef: jobRef === undefined ? null : checkId('jobRef', jobRef),
-    payload: serializePayload(payload, maxPayloadBytes),
+    payload: storedPayload(payload, rules),
+    onCrash: onCrash ?? null,
   }
 }
 
-function checkQueue(queue: string | undefined, adapters: readonly QueueAdapter[]): string {
-  const names = adapters.map(({ name }) => name)
-  if (queue === undefined && names.length === 1) return names[0]!
-  if (queue !== undefined && names.includes(queue)) return queue
-  const known = names.map((name) => JSON.stringify(name)).join(', ')
-  throw new ConfigError(
-    `This monitor has no adapter for the queue ${JSON.stringify(queue)}; it has ${known}.`,
+/**
+ * A payload as it is stored.
+ *
+ * @throws PayloadError, PayloadTooLargeError, whatever the codec throws
+ */
+export function storedPayload(
+  payload: unknown,
+  { codec, maxPayloadBytes, maxStoredBytes }: Omit<TaskRules, 'adapters'>,
+): string {
+  const text = serializePayload(payload, maxPayloadBytes)
+  const stored = codec === undefined ? text : codec.encode(text)
+  const bytes = maxStoredBytes === Number.POSITIVE_INFINITY ? 0 : Buffer.byteLength(stored)
+  if (bytes <= maxStoredBytes) return stored
+  throw new PayloadTooLargeError(
+    `The payload is ${bytes} bytes as stored, more than the server's max_allowed_packet has room for ` +
+      `(${maxStoredBytes}). Store the data elsewhere, or raise max_allowed_packet.`,
   )
 }
 
 function checkId(name: string, value: unknown): string {
-  if (typeof value === 'string' && /^[^\0]{1,191}$/.test(value)) return value
-  throw new ConfigError(`${name} must be a string of 1 to 191 characters: ${JSON.stringify(value)}`)
+  if (isStorableId(value)) return value
+  throw new ConfigError(
+    `${name} must be a string of 1 to 191 characters that doesn't end with a space: ${JSON.stringify(value)}`,
+  )
+}
+
+function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value as string)) return
+  throw new ConfigError(`${name} must be ${choices.map((c) => `'${c}'`).join(' or ')}: ${show(value)}.`)
 }

@@ -1,3 +1,4 @@
+import type { PayloadCodec } from './codec.js'
 import { PayloadError, PayloadTooLargeError } from './errors.js'
 
 /**
@@ -17,6 +18,11 @@ export function serializePayload(payload: unknown, maxBytes: number): string {
     )
   }
   return text
+}
+
+/** @throws whatever the codec throws, PayloadError when the text is not JSON */
+export function readPayload(stored: string, codec: PayloadCodec | undefined): unknown {
+  return parsePayload(codec === undefined ? stored : codec.decode(stored))
 }
 
 /** @throws PayloadError when the stored text is not JSON. */

@@ -1,26 +1,23 @@
 import type { QueueAdapter } from './adapter.js'
 import { monotonicNow, sleep } from './clock.js'
-import type { Events } from './events.js'
 import type { Incarnation } from './incarnation.js'
-import type { Logger } from './logger.js'
-import type { MonitorConfig } from './options.js'
-import type { Recovery, RecoveryCounts } from './recovery.js'
+import { Pace } from './recovery/pace.js'
 import { pruneCrashes } from './store/crashes.js'
 import { pruneRecoveries } from './store/history.js'
-import { acquireLock, ensureLock, gcLockName, holdsLock, releaseLock, renewLock } from './store/locks.js'
-import { deleteEmptyProcesses, fenceExpired } from './store/processes.js'
-import type { Store, TransactionStore } from './store/store.js'
-import { countOtherQueues, type OrphanOwner, orphanOwners } from './store/tasks.js'
+import {
+  acquireLock,
+  ensureLock,
+  gcLockName,
+  type HeldLock,
+  holdsLock,
+  releaseLock,
+  renewLock,
+} from './store/locks.js'
+import type { TransactionStore } from './store/store.js'
+import { type SweepParts, sweep } from './sweep.js'
 
-export interface SweeperParts {
-  readonly store: Store
-  readonly config: MonitorConfig
-  readonly events: Events
-  readonly logger: Logger
-  readonly recovery: Recovery
+export interface SweeperParts extends SweepParts {
   readonly adapter: QueueAdapter
-  /** Every queue this process has an adapter for. */
-  readonly queues: readonly string[]
   current(): Incarnation
 }
 
@@ -32,12 +29,14 @@ export class Sweeper {
   readonly #parts: SweeperParts
   readonly #lock: string
   readonly #stopping = new AbortController()
+  readonly #pace: Pace
   #loop: Promise<void> | undefined
   #prunedAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: SweeperParts) {
     this.#parts = parts
     this.#lock = gcLockName(parts.adapter.name)
+    this.#pace = new Pace(parts.config)
   }
 
   async start(): Promise<void> {
@@ -88,14 +87,9 @@ export class Sweeper {
     return 0
   }
 
-  async #sweep(
-    incarnation: Incarnation,
-    held: { name: string; holder: string; term: number },
-    acquiredAt: number,
-  ): Promise<void> {
-    const { store, config, events, recovery, adapter, queues } = this.#parts
+  async #sweep(incarnation: Incarnation, held: HeldLock, acquiredAt: number): Promise<void> {
+    const { store, config, events, adapter } = this.#parts
     const startedAt = monotonicNow()
-    const counts = { recovered: 0, quarantined: 0, failed: 0 }
     let trustedUntil = acquiredAt + config.gcLockTtl - config.safetyMargin
 
     /** Renews the lock where half of its time is over; false when this sweep must end. */
@@ -109,39 +103,15 @@ export class Sweeper {
       return true
     }
 
-    const { processId, lease } = incarnation
-    const { heartbeatInterval } = config
-    const judge = { processId, heartbeatInterval, gapFreeMs: lease.gapFreeFor(), beatAgeMs: lease.age() }
-    const mayJudge = (threshold: number): boolean => lease.confirmed && lease.gapFreeFor() >= threshold
-    const fenced = await fenceExpired(store, judge, mayJudge)
-    for (const owner of await orphanOwners(store)) {
-      const within = (inner: TransactionStore): Promise<boolean> => holdsLock(inner, held)
-      try {
-        const done = await recovery.recoverOwner(owner, { adapters: [adapter], before: renew, within })
-        counts.recovered += done.recovered
-        counts.quarantined += done.quarantined
-        counts.failed += done.failed
-        this.#log(owner, done)
-      } catch (error) {
-        // One owner's trouble must not keep the others from being recovered.
-        events.fail(`could not recover the tasks of ${owner.processId}; the next sweep tries again`, error)
-      }
-      if (!(await renew())) break
-      for (const other of await countOtherQueues(store, owner.processId, queues)) {
-        events.emit('unknownQueue', other)
-      }
-    }
-    await deleteEmptyProcesses(store)
+    const counts = await sweep(this.#parts, incarnation, {
+      adapters: [adapter],
+      signal: this.#stopping.signal,
+      before: async () => ((await renew()) ? Math.min(config.batchSize, this.#pace.left) : 0),
+      after: (jobs) => this.#pace.spend(jobs),
+      within: (inner: TransactionStore) => holdsLock(inner, held),
+    })
     await this.#prune()
-    events.emit('sweep', { queue: adapter.name, fenced, ...counts, durationMs: monotonicNow() - startedAt })
-  }
-
-  #log({ processId, state }: OrphanOwner, { recovered, quarantined, failed }: RecoveryCounts): void {
-    if (recovered + quarantined + failed === 0) return
-    this.#parts.logger.warn(
-      `process ${processId} ${state === null ? 'is gone' : `is ${state}`}: ` +
-        `${recovered} jobs recovered, ${quarantined} quarantined, ${failed} failed and kept`,
-    )
+    events.emit('sweep', { queue: adapter.name, ...counts, durationMs: monotonicNow() - startedAt })
   }
 
   async #prune(): Promise<void> {

@@ -3,9 +3,9 @@ import { ConfigError, DatabaseError, TaskLostError } from './errors.js'
 import { messageOf } from './events.js'
 import { fullTaskId } from './identity.js'
 import type { EndSettlement, Incarnation } from './incarnation.js'
-import { serializePayload } from './payload.js'
+import type { NewTask } from './store/new-tasks.js'
 import { joinTransaction, type Store } from './store/store.js'
-import { deleteTasks, type NewTask, releaseTask } from './store/tasks.js'
+import { deleteTasks, giveBackTask, givenBackOwner } from './store/tasks.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a transaction on any schema of the user's must fit
 export type AnyTransaction = Transaction<any>
@@ -29,9 +29,12 @@ export interface TaskHandle {
   readonly jobRef: string | null
   /**
    * Aborts when the work should end: with `LeaseExpiredError` when others may soon recover this task, with
-   * `TaskLostError` when this process was declared dead, with `StoppedError` when the drain time of `stop()` is over.
+   * `TaskLostError` when this process was declared dead, with `StoppedError` when the drain time of `stop()` is over,
+   * with `TaskOverdueError` after its `maxRuntime`.
    */
   readonly signal: AbortSignal
+  /** False when it could not be registered and runs all the same (`onRegisterFailure`): a crash loses it. */
+  readonly protected: boolean
   /** False once complete or release was called, whatever came of it. */
   readonly open: boolean
   /**
@@ -48,7 +51,7 @@ export interface TaskHandle {
    * instead of what was registered, for instance to hear why.
    *
    * @throws TaskLostError, DatabaseError (the release is then retried with every heartbeat)
-   * @throws PayloadError, PayloadTooLargeError
+   * @throws PayloadError, PayloadTooLargeError, NotProtectedError
    */
   release(options?: ReleaseOptions): Promise<void>
   /**
@@ -62,14 +65,12 @@ export interface TaskHandle {
 
 export interface HandleHooks {
   readonly store: Store
-  readonly maxPayloadBytes: number
+  /** A payload as it is stored. Throws what `release` throws for a wrong one. */
+  storePayload(payload: unknown): string
   onCompleted(handle: TaskHandle): void
   /** The rows given back wait under this owner. */
-  onReleased(processId: string): Promise<void>
+  onGivenBack(owner: string): Promise<void>
 }
-
-/** What a release may add to a payload, in bytes. */
-const ADDED_BYTES = 16_384
 
 /** `maybe…`: such a write was sent and its outcome is unknown. `pending`: it is up to the caller's transaction. */
 type State = 'open' | 'maybe-complete' | 'maybe-release' | 'pending' | 'ended'
@@ -79,6 +80,7 @@ export class Handle implements TaskHandle {
   readonly queue: string
   readonly jobRef: string | null
   readonly signal: AbortSignal
+  readonly protected = true
   readonly #incarnation: Incarnation
   readonly #hooks: HandleHooks
   #state: State = 'open'
@@ -115,19 +117,27 @@ export class Handle implements TaskHandle {
   }
 
   async release({ payload }: ReleaseOptions = {}): Promise<void> {
-    const text =
-      payload === undefined ? undefined : serializePayload(payload, this.#hooks.maxPayloadBytes + ADDED_BYTES)
+    const text = payload === undefined ? undefined : this.#hooks.storePayload(payload)
+    await this.#serially(() => this.#giveBack('release', text))
+  }
+
+  /** Ends the task because it has run for too long: it is recovered as after a crash. */
+  async giveUp(): Promise<void> {
     await this.#serially(async () => {
-      const { processId } = this.#incarnation
-      await this.#write({ kind: 'release', payload: text }, () =>
-        releaseTask(this.#hooks.store, processId, this.id, text),
-      )
-      await this.#hooks.onReleased(processId)
+      if (this.#state === 'open') await this.#giveBack('overdue')
     })
   }
 
   confirm(): Promise<void> {
     return this.#incarnation.confirm()
+  }
+
+  async #giveBack(cause: 'release' | 'overdue', payload?: string): Promise<void> {
+    const { processId } = this.#incarnation
+    await this.#write({ kind: 'release', cause, payload }, () =>
+      giveBackTask(this.#hooks.store, processId, this.id, cause, payload),
+    )
+    await this.#hooks.onGivenBack(givenBackOwner(processId, cause))
   }
 
   async #complete(): Promise<void> {
@@ -164,7 +174,7 @@ export class Handle implements TaskHandle {
     if (doneBefore) await this.#incarnation.confirm()
     const lost = !done && !doneBefore
     this.#state = 'ended'
-    this.#incarnation.pending.delete(this.id)
+    this.#incarnation.committed(this.id)
     this.#incarnation.forget(this.id)
     if (lost) throw this.#lost()
   }

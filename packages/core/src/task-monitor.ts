@@ -1,91 +1,109 @@
-import { hostname } from 'node:os'
 import type { QueueAdapter } from './adapter.js'
-import { monotonicNow } from './clock.js'
 import { withDatabaseErrors } from './database-errors.js'
-import { settleDoubtful } from './doubtful.js'
 import { drainWork } from './drain.js'
-import {
-  ConfigError,
-  DatabaseError,
-  LeaseExpiredError,
-  NotStartedError,
-  StoppedError,
-  TaskLostError,
-} from './errors.js'
-import { Events, type MonitorEventName, type MonitorEvents, messageOf } from './events.js'
+import { ConfigError, NotStartedError, StoppedError, TaskLostError } from './errors.js'
+import { Events, type MonitorEventName, type MonitorEvents } from './events.js'
+import { findAdapter } from './find-adapter.js'
+import { GcLocks } from './gc-locks.js'
+import { HandOver } from './hand-over.js'
 import { Heartbeat } from './heartbeat.js'
 import { fullTaskId } from './identity.js'
-import { Incarnation } from './incarnation.js'
-import type { Logger } from './logger.js'
+import type { Incarnation } from './incarnation.js'
+import { Membership } from './membership.js'
 import { checkSchema } from './migrations/migrate.js'
 import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
-import { newTask } from './new-task.js'
 import { type MonitorConfig, resolveConfig, type TaskMonitorOptions } from './options.js'
-import { Recovery } from './recovery.js'
-import { deleteEmptyProcesses, insertProcess, listProcesses, releaseProcess } from './store/processes.js'
+import { Quarantine } from './quarantine.js'
+import { Recovery } from './recovery/recovery.js'
+import { Registrar } from './registrar.js'
+import { clearTables } from './store/clear.js'
+import { listProcesses } from './store/processes.js'
 import { countQuarantine } from './store/quarantine.js'
 import { openStore, type Store } from './store/store.js'
-import { countTasks, releasedOwner } from './store/tasks.js'
+import { countTasks, hasTask } from './store/tasks.js'
+import { type SweepCounts, type SweepParts, sweep } from './sweep.js'
 import { Sweeper } from './sweeper.js'
-import { Handle, type TaskHandle } from './task-handle.js'
+import type { TaskHandle } from './task-handle.js'
 import { withTimeout } from './timeout.js'
-import { version } from './version.js'
 
 /** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
 const STOP_TIMEOUT = 10_000
 
+export interface CleanupOptions {
+  /**
+   * Milliseconds since its last heartbeat that a process has at least before it counts as dead. Never less than its own
+   * lease. @default each process's own `orphanThreshold`
+   */
+  readonly orphanThreshold?: number
+  readonly signal?: AbortSignal
+}
+
 /**
  * Records this process's work in flight, keeps its heart beating, and recovers what dead processes left.
+ *
+ * `start()` drives everything by itself. Its pieces can be driven one by one instead: `pingProcess()` in place of the
+ * heartbeat, `acquireGcLock()`, `cleanupOrphanedTasks()` and `releaseGcLock()` in place of the sweep, `removeProcess()`
+ * in place of the end.
  *
  * @throws ConfigError naming every wrong option at once
  */
 export class TaskMonitor implements AsyncDisposable {
+  /** The options with all defaults filled in. Frozen. */
   readonly config: MonitorConfig
+  /** What will not run again by itself. */
+  readonly quarantine: Quarantine
   readonly #store: Store
   readonly #events: Events
-  readonly #logger: Logger
   readonly #adapters: readonly QueueAdapter[]
+  readonly #membership: Membership
   readonly #heartbeat: Heartbeat
-  readonly #recovery: Recovery
+  readonly #registrar: Registrar
+  readonly #handOver: HandOver
+  readonly #sweep: SweepParts
   readonly #sweepers: readonly Sweeper[]
+  readonly #locks: GcLocks
+  readonly #closed = new AbortController()
   #state: MonitorHealth['state'] = 'new'
-  #incarnation: Incarnation
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
-  #evicting: Promise<void> | undefined
-  readonly #handingOver = new Set<Promise<void>>()
+  #schemaChecked = false
 
   constructor(options: TaskMonitorOptions) {
     const { config, logger } = resolveConfig(options)
+    const { adapters, codec } = options
+    const store = openStore(options.db, options)
+    const events = new Events(logger)
     this.config = config
-    this.#logger = logger
-    this.#store = openStore(options.db, options)
-    this.#events = new Events(logger)
-    this.#adapters = options.adapters
-    this.#incarnation = new Incarnation(this.#store, config)
-    const current = () => this.#incarnation
-    this.#recovery = new Recovery(this.#store, config, this.#events, logger, () => this.processId)
-    this.#heartbeat = new Heartbeat(this.#store, config, this.#events, logger, {
+    this.#store = store
+    this.#events = events
+    this.#adapters = adapters
+    const shared = { store, config, codec, adapters, events, logger }
+    this.#membership = new Membership({ ...shared, onEvicted: () => this.#tellEvicted() })
+    const current = (): Incarnation => this.#membership.current
+    const recovery = new Recovery({ ...shared, byProcess: () => this.processId })
+    this.#handOver = new HandOver({ ...shared, recovery })
+    this.#heartbeat = new Heartbeat(store, config, events, logger, {
       current,
-      onBeat: (incarnation) => void this.#settle(incarnation),
-      onEvicted: (incarnation) => this.#evictOnce(incarnation),
+      onBeat: (incarnation) => void this.#handOver.settle(incarnation),
+      onEvicted: (incarnation) => this.#membership.evict(incarnation),
     })
-    const queues = options.adapters.map(({ name }) => name)
-    const shared = {
-      store: this.#store,
-      config,
-      events: this.#events,
-      logger,
-      recovery: this.#recovery,
-      queues,
+    this.#registrar = new Registrar({
+      ...shared,
+      closed: this.#closed.signal,
       current,
-    }
-    this.#sweepers = options.adapters.map((adapter) => new Sweeper({ ...shared, adapter }))
+      onDead: () => this.#heartbeat.beatNow(),
+      onGivenBack: (owner) => this.#handOver.recover(owner),
+    })
+    const queues = adapters.map(({ name }) => name)
+    this.#sweep = { ...shared, recovery, queues }
+    this.#sweepers = adapters.map((adapter) => new Sweeper({ ...this.#sweep, adapter, current }))
+    this.#locks = new GcLocks(store, config)
+    this.quarantine = new Quarantine({ ...shared, byProcess: () => this.processId })
   }
 
   /** The id of this process's present incarnation. */
   get processId(): string {
-    return this.#incarnation.processId
+    return this.#membership.current.processId
   }
 
   on<K extends MonitorEventName>(name: K, listener: (...args: MonitorEvents[K]) => void): this {
@@ -98,6 +116,7 @@ export class TaskMonitor implements AsyncDisposable {
     return this
   }
 
+  /** `<process id>/<task id>` of a task of this process. */
   fullTaskId(taskId: string): string {
     return fullTaskId(this.processId, taskId)
   }
@@ -116,15 +135,10 @@ export class TaskMonitor implements AsyncDisposable {
   async #start(): Promise<void> {
     this.#state = 'starting'
     try {
-      await this.#database('start', async () => {
-        await checkSchema(this.#store)
-        await this.#enlist(this.#incarnation)
-      })
+      await this.#join()
     } catch (error) {
       this.#state = 'new'
       this.#starting = undefined
-      // The old one's row may be there all the same.
-      this.#incarnation = new Incarnation(this.#store, this.config)
       throw error
     }
     this.#heartbeat.start()
@@ -140,58 +154,58 @@ export class TaskMonitor implements AsyncDisposable {
     this.#events.emit('started', { processId: this.processId })
   }
 
+  /** Puts this process on the list. */
+  async #join(): Promise<void> {
+    await this.#database('start', async () => {
+      if (!this.#schemaChecked) {
+        await checkSchema(this.#store)
+        this.#store.limits.payloadBytes = await this.#store.dialect.maxPayloadBytes(this.#store.db)
+        this.#schemaChecked = true
+      }
+      await this.#membership.join()
+    })
+    this.#heartbeat.reset()
+  }
+
   /**
-   * Makes a task known. Once this resolves the task runs to `complete()`, is recovered, or stands in quarantine.
+   * One heartbeat: puts this process on the list the first time, and prolongs its lease from then on. Only needed where
+   * `start()` is not called; then call it once per `heartbeatInterval`. False when the heartbeat did not get through.
    *
-   * @throws PayloadError, PayloadTooLargeError, ConfigError for a wrong queue, jobRef or id
+   * @throws SchemaVersionError, ReadOnlyDatabaseError, DatabaseError (the first time), StoppedError
+   */
+  async pingProcess(): Promise<boolean> {
+    if (this.#stopping !== undefined) throw this.#stoppedError()
+    if (this.#membership.enlisted) return this.#heartbeat.once()
+    await this.#join()
+    return true
+  }
+
+  /**
+   * Takes this process off the list at once; what it holds is recovered, which counts as no crash. After `start()` this
+   * is `stop({ drain: 0 })`; else a later `pingProcess()` begins a new incarnation.
+   *
+   * @throws DatabaseError
+   */
+  async removeProcess(): Promise<void> {
+    if (this.#starting !== undefined) return this.stop({ drain: 0 })
+    if (!this.#membership.enlisted) return
+    await this.#database('remove this process', () =>
+      this.#leave(new StoppedError('This process was removed; the task is given back.')),
+    )
+  }
+
+  /**
+   * Makes a task known. Once this resolves the task runs to `complete()`, is recovered, or stands in quarantine. A job
+   * that was in flight in two dying processes waits here until it has this process to itself (`isolateSuspects`).
+   *
+   * @throws PayloadError, PayloadTooLargeError, ConfigError for a wrong queue, jobRef, id or policy
    * @throws LeaseExpiredError while no heartbeat gets through
    * @throws DatabaseError when the write failed; the task is then not protected and must not start
    * @throws NotStartedError, StoppedError
    */
-  register(options: RegisterOptions): Promise<TaskHandle> {
-    return this.#register(options)
-  }
-
-  async #register(options: RegisterOptions): Promise<Handle> {
-    this.#assertRunning()
-    const task = newTask(options, this.#adapters, this.config)
-    const incarnation = this.#incarnation
-    if (incarnation.ended || incarnation.lease.expired) {
-      throw new LeaseExpiredError(
-        `Process ${incarnation.processId} takes no tasks: no heartbeat has succeeded for ` +
-          `${Math.round(incarnation.lease.age())} ms. It goes on by itself when the database answers again.`,
-      )
-    }
-    if (incarnation.knows(task.id)) {
-      throw new ConfigError(
-        `A task with the id ${JSON.stringify(task.id)} is in flight already, or its end is uncertain; give it another id.`,
-      )
-    }
-    const controller = new AbortController()
-    incarnation.tasks.set(task.id, controller)
-    let written: boolean | Error
-    try {
-      written = await incarnation.registrations.add(task)
-    } catch (cause) {
-      // The row may be there all the same; heartbeats delete it until that is certain.
-      incarnation.forget(task.id, { kind: 'unregister', until: monotonicNow() + this.config.orphanThreshold })
-      throw new DatabaseError(`Could not register task ${task.id}: ${messageOf(cause)}`, { cause })
-    }
-    if (written !== true) {
-      incarnation.forget(task.id)
-      if (written !== false) throw written
-      this.#heartbeat.beatNow()
-      throw incarnation.lost()
-    }
-    if (incarnation.ended) throw incarnation.lost()
-    const handle = new Handle(task, controller.signal, incarnation, {
-      store: this.#store,
-      maxPayloadBytes: this.config.maxPayloadBytes,
-      onCompleted: (done) => this.#events.emit('completed', this.#taskEvent(done)),
-      onReleased: (processId) => this.#recoverReleased(releasedOwner(processId), null),
-    })
-    this.#events.emit('registered', this.#taskEvent(handle))
-    return handle
+  async register(options: RegisterOptions): Promise<TaskHandle> {
+    this.#assertOpen()
+    return this.#registrar.register(options)
   }
 
   /**
@@ -200,21 +214,102 @@ export class TaskMonitor implements AsyncDisposable {
    * back. Work that completed or released its handle itself is left so.
    */
   async run<T>(options: RegisterOptions, work: (task: TaskHandle) => Promise<T>): Promise<T> {
-    const task = await this.#register(options)
-    let result: T
-    try {
-      result = await work(task)
-    } catch (error) {
-      if (!task.ended) await this.#endFailed(task)
-      throw error
+    this.#assertOpen()
+    return this.#registrar.run(options, work)
+  }
+
+  /**
+   * Ends a task of this process, given its handle or id: `complete()` for those who keep ids rather than handles.
+   *
+   * @throws TaskLostError, DatabaseError
+   */
+  async unregister(task: TaskHandle | string): Promise<void> {
+    if (typeof task !== 'string') return task.complete()
+    const id = this.#ownId(task)
+    const { current } = this.#membership
+    const done = await this.#database('unregister a task', () => current.completions.add(id))
+    current.forget(id)
+    if (!done)
+      throw new TaskLostError(`Task ${this.fullTaskId(id)} is not this process's. Discard the result.`)
+  }
+
+  /** Whether the database has the task in flight in this process. */
+  isRegistered(task: TaskHandle | string): Promise<boolean> {
+    const id = typeof task === 'string' ? this.#ownId(task) : task.id
+    const processId = typeof task === 'string' ? this.processId : task.fullId.split('/', 1)[0]!
+    return this.#database('look up a task', () => hasTask(this.#store, processId, id))
+  }
+
+  /**
+   * Notes that tasks of this process have made progress (`progress_at`), in one statement. Tasks that are no longer this
+   * process's abort with `TaskLostError`. Leases don't depend on this. Answers how many are still this process's.
+   *
+   * @param tasks handles or ids; left out: all in flight
+   * @throws DatabaseError
+   */
+  updateHeartbeats(tasks?: readonly (TaskHandle | string)[]): Promise<number> {
+    const { current } = this.#membership
+    const ids = tasks?.map((task) => (typeof task === 'string' ? this.#ownId(task) : task.id))
+    return this.#database('update heartbeats', () => current.updateProgress(ids ?? [...current.tasks.keys()]))
+  }
+
+  /**
+   * Takes the GC lock of a queue: false while a living process holds it unexpired, or while a sweep ended less than
+   * `sweepInterval` ago. It lasts for `gcLockTtl` ms. `start()` does this by itself.
+   *
+   * @throws ConfigError for an unknown queue, NotStartedError before `pingProcess()`, DatabaseError
+   */
+  async acquireGcLock(queue?: string): Promise<boolean> {
+    this.#assertOpen()
+    const name = findAdapter(this.#adapters, queue).name
+    return this.#database('acquire the GC lock', () => this.#locks.acquire(name, this.processId))
+  }
+
+  /** Gives the lock back that `acquireGcLock` took, and records when. Another's is left alone: then false. */
+  async releaseGcLock(queue?: string): Promise<boolean> {
+    const name = findAdapter(this.#adapters, queue).name
+    return this.#database('release the GC lock', () => this.#locks.release(name))
+  }
+
+  /**
+   * One sweep of all queues of this monitor: fences dead processes and recovers their tasks. Right without the GC lock
+   * too, which only keeps several from doing the same work. Only a process that has itself beaten without a gap for as
+   * long as another's lease may find the other dead; what is dead or gone already is recovered in any case.
+   *
+   * @throws DatabaseError, ConfigError
+   */
+  async cleanupOrphanedTasks({ orphanThreshold, signal }: CleanupOptions = {}): Promise<SweepCounts> {
+    if (orphanThreshold !== undefined && !(orphanThreshold > 0)) {
+      throw new ConfigError(
+        `orphanThreshold must be a positive number of milliseconds: ${String(orphanThreshold)}`,
+      )
     }
-    if (task.open) await task.complete()
-    return result
+    return this.#database('clean up', () =>
+      sweep(this.#sweep, this.#membership.current, {
+        adapters: this.#adapters,
+        ...(orphanThreshold === undefined ? {} : { patience: orphanThreshold }),
+        ...(signal === undefined
+          ? {}
+          : { signal, before: async () => (signal.aborted ? 0 : this.config.batchSize) }),
+      }),
+    )
+  }
+
+  /**
+   * Empties every table of Holdfast's, for tests.
+   *
+   * @throws ConfigError unless the monitor was made with `testing: true`
+   */
+  async clearAll(): Promise<void> {
+    if (!this.config.testing) {
+      throw new ConfigError('clearAll() forgets all work in flight: it needs a monitor with testing: true.')
+    }
+    await this.#database('clear the tables', () => clearTables(this.#store))
   }
 
   /** What this process knows of itself, without asking the database. */
   health(): MonitorHealth {
-    const { processId, lease, tasks, doubtful } = this.#incarnation
+    const { processId, lease, tasks, doubtful } = this.#membership.current
     return {
       state: this.#state,
       processId,
@@ -255,51 +350,43 @@ export class TaskMonitor implements AsyncDisposable {
   }
 
   async #stop({ drain = 10_000 }: StopOptions): Promise<void> {
-    if (this.#starting === undefined) {
-      this.#state = 'stopped'
-      return
-    }
-    await this.#starting.catch(() => undefined) // start() has told its caller.
-    if (this.#state !== 'running') {
+    this.#closed.abort(this.#stoppedError())
+    await this.#starting?.catch(() => undefined) // start() has told its caller.
+    if (!this.#membership.enlisted) {
       this.#state = 'stopped'
       return
     }
     this.#state = 'stopping'
     await drainWork(drain, async (over) => {
       await Promise.all(this.#adapters.map((adapter) => this.#stopAdapter(adapter, over)))
-      await this.#incarnation.whenEmpty()
+      await this.#membership.current.whenEmpty()
     })
-    const { processId, tasks } = this.#incarnation
+    const { processId, tasks } = this.#membership.current
     const released = tasks.size
+    const leaving = this.#leave(
+      new StoppedError('The monitor stopped with this task in flight; it is given back.'),
+    )
     try {
-      await withTimeout(this.#leave(processId), STOP_TIMEOUT, `${processId} leaves`)
+      await withTimeout(leaving, STOP_TIMEOUT, `${processId} leaves`)
     } catch (error) {
       this.#events.fail(`could not take ${processId} off the list; others find it when its lease ends`, error)
       // Not awaited: what hangs may hang for long, but no heartbeat is sent any more.
       void this.#heartbeat.stop()
-      this.#incarnation.end(new StoppedError('The monitor stopped while the database did not answer.'))
+      this.#membership.leave(new StoppedError('The monitor stopped while the database did not answer.'))
     }
     this.#state = 'stopped'
     this.#events.emit('stopped', { processId, released })
   }
 
   /** Ends this process's life in the database, and hands over what it still held. */
-  async #leave(processId: string): Promise<void> {
-    this.#incarnation.abort(
-      new StoppedError('The monitor stopped with this task in flight; it is given back.'),
-    )
+  async #leave(reason: Error): Promise<void> {
+    const { current } = this.#membership
+    current.abort(reason)
     await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
-    await this.#settle(this.#incarnation)
+    await this.#handOver.settle(current)
     await this.#heartbeat.stop()
-    this.#incarnation.end(
-      new StoppedError('The monitor stopped with this task in flight; it was given back.'),
-    )
-    await releaseProcess(this.#store, processId)
-    await this.#recoverReleased(processId, 'released')
-    // What was given back one by one just now may be under way still.
-    await Promise.all(this.#handingOver)
-    await this.#recoverReleased(releasedOwner(processId), null)
-    await deleteEmptyProcesses(this.#store)
+    this.#membership.leave(reason)
+    await this.#handOver.leave(current.processId)
   }
 
   async #stopAdapter(adapter: QueueAdapter, over: AbortSignal): Promise<void> {
@@ -310,33 +397,7 @@ export class TaskMonitor implements AsyncDisposable {
     }
   }
 
-  /** The first heartbeat of an incarnation is its registration. */
-  async #enlist(incarnation: Incarnation): Promise<void> {
-    const sentAt = monotonicNow()
-    const self = { processId: incarnation.processId, hostname: hostname(), pid: process.pid, version }
-    incarnation.lease.renew(sentAt, await insertProcess(this.#store, self, this.config))
-  }
-
-  /** Several heartbeats may learn of the same death at once. */
-  async #evictOnce(old: Incarnation): Promise<void> {
-    if (old !== this.#incarnation) return
-    this.#evicting ??= this.#evicted(old).finally(() => {
-      this.#evicting = undefined
-    })
-    await this.#evicting
-  }
-
-  async #evicted(old: Incarnation): Promise<void> {
-    const tasks = old.tasks.size
-    old.end(old.lost())
-    // Should this fail, the old incarnation stays current, ended, and the next heartbeat comes here again.
-    const next = new Incarnation(this.#store, this.config)
-    await withTimeout(this.#enlist(next), this.config.orphanThreshold, `${next.processId} registers anew`)
-    this.#incarnation = next
-    this.#logger.warn(
-      `process ${old.processId} was declared dead and its ${tasks} tasks go elsewhere; it goes on as ${next.processId}`,
-    )
-    this.#events.emit('evicted', { processId: old.processId, newProcessId: next.processId, tasks })
+  #tellEvicted(): void {
     for (const adapter of this.#adapters) {
       // Not awaited: an adapter may wait for handlers, and the heart must beat meanwhile.
       void Promise.resolve(adapter.onEvicted?.(this)).catch((error) =>
@@ -345,52 +406,19 @@ export class TaskMonitor implements AsyncDisposable {
     }
   }
 
-  /** Carries out writes whose outcome was unknown, until it is known. */
-  async #settle(incarnation: Incarnation): Promise<void> {
-    try {
-      await settleDoubtful(this.#store, incarnation, (owner) => this.#recoverReleased(owner, null))
-    } catch (error) {
-      this.#events.fail('could not settle writes of unknown outcome; the next heartbeat tries again', error)
-    }
-  }
-
-  #recoverReleased(processId: string, state: 'released' | null): Promise<void> {
-    const work = this.#recovery
-      .recoverOwner({ processId, state, orphanedForMs: null }, { adapters: this.#adapters })
-      .then(() => undefined)
-      .catch((error) =>
-        this.#events.fail(`could not recover what ${processId} gave back; the next sweep does`, error),
-      )
-      .finally(() => this.#handingOver.delete(work))
-    this.#handingOver.add(work)
-    return work
+  /** The task id, given it or the full id of a task of this process. */
+  #ownId(id: string): string {
+    const prefix = `${this.processId}/`
+    return id.startsWith(prefix) ? id.slice(prefix.length) : id
   }
 
   #database<T>(what: string, work: () => Promise<T>): Promise<T> {
     return withDatabaseErrors(this.#store, what, work)
   }
 
-  /**
-   * Work that failed is completed, work that was cut short is given back. Its own error matters more to the caller
-   * than what becomes of the row, which is reported here.
-   */
-  async #endFailed(task: Handle): Promise<void> {
-    try {
-      if (task.signal.aborted) await task.release()
-      else await task.complete()
-    } catch (error) {
-      // A lost task is recovered already, or about to be.
-      if (!TaskLostError.is(error)) this.#events.fail('could not end a failed task', error)
-    }
-  }
-
-  #taskEvent({ fullId, queue, jobRef }: TaskHandle) {
-    return { taskId: fullId, queue, jobRef }
-  }
-
-  #assertRunning(): void {
+  #assertOpen(): void {
     if (this.#stopping !== undefined) throw this.#stoppedError()
-    if (this.#state === 'running') return
+    if (this.#membership.enlisted) return
     throw new NotStartedError('The monitor has not started: `await monitor.start()` first.')
   }
 

@@ -1,14 +1,19 @@
-import { DatabaseError } from './errors.js'
+import { DatabaseError, type HoldfastError } from './errors.js'
 
 /**
  * Waits for `work` no longer than `ms`. The work itself goes on: a statement that was sent can't be called back.
  *
- * @throws DatabaseError when the time is over
+ * @throws DatabaseError, or `Late`, when the time is over
  */
-export async function withTimeout<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
+export async function withTimeout<T>(
+  work: Promise<T>,
+  ms: number,
+  what: string,
+  Late: new (message: string) => HoldfastError = DatabaseError,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DatabaseError(`No answer within ${Math.round(ms)} ms: ${what}.`)), ms)
+    timer = setTimeout(() => reject(new Late(`No answer within ${Math.round(ms)} ms: ${what}.`)), ms)
   })
   try {
     return await Promise.race([work, late])

@@ -4,29 +4,34 @@ interface Waiting<T, R> {
   reject(error: unknown): void
 }
 
+export interface WriteBatcherOptions<T, R> {
+  /** Most items in one write. */
+  readonly maxItems: number
+  /** Most weight in one write, unless a single item has more. @default Infinity */
+  maxWeight?(): number
+  weigh?(item: T): number
+  /** Must answer one result per item, in order. */
+  write(items: readonly T[]): Promise<readonly R[]>
+  /** Items with the same key never share a write; null conflicts with nothing. */
+  conflictKey?(item: T): string | null
+}
+
 /**
  * Coalesces concurrent writes: while one write is in flight the next ones gather and go out together, so that a lone
  * call is never delayed and a thousand callers share a few statements.
  */
 export class WriteBatcher<T, R> {
-  readonly #write: (items: readonly T[]) => Promise<readonly R[]>
-  readonly #maxItems: number
-  readonly #conflictKey: (item: T) => string | null
+  readonly #options: Required<WriteBatcherOptions<T, R>>
   #waiting: Waiting<T, R>[] = []
   #running = false
 
-  /**
-   * @param write must answer one result per item, in order
-   * @param conflictKey items with the same key never share a statement; null conflicts with nothing
-   */
-  constructor(
-    maxItems: number,
-    write: (items: readonly T[]) => Promise<readonly R[]>,
-    conflictKey: (item: T) => string | null = () => null,
-  ) {
-    this.#maxItems = maxItems
-    this.#write = write
-    this.#conflictKey = conflictKey
+  constructor(options: WriteBatcherOptions<T, R>) {
+    this.#options = {
+      maxWeight: () => Number.POSITIVE_INFINITY,
+      weigh: () => 0,
+      conflictKey: () => null,
+      ...options,
+    }
   }
 
   add(item: T): Promise<R> {
@@ -46,12 +51,17 @@ export class WriteBatcher<T, R> {
     const taken: Waiting<T, R>[] = []
     const left: Waiting<T, R>[] = []
     const keys = new Set<string>()
+    const { maxItems, maxWeight, weigh, conflictKey } = this.#options
+    let weight = 0
     for (const waiting of this.#waiting) {
-      const key = this.#conflictKey(waiting.item)
-      if (taken.length >= this.#maxItems || (key !== null && keys.has(key))) {
+      const key = conflictKey(waiting.item)
+      const heavier = weight + weigh(waiting.item)
+      const full = taken.length >= maxItems || (taken.length > 0 && heavier > maxWeight())
+      if (full || (key !== null && keys.has(key))) {
         left.push(waiting)
         continue
       }
+      weight = heavier
       if (key !== null) keys.add(key)
       taken.push(waiting)
     }
@@ -61,7 +71,7 @@ export class WriteBatcher<T, R> {
 
   async #flush(batch: readonly Waiting<T, R>[]): Promise<void> {
     try {
-      const results = await this.#write(batch.map(({ item }) => item))
+      const results = await this.#options.write(batch.map(({ item }) => item))
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R)
     } catch (error) {
       for (const { reject } of batch) reject(error)

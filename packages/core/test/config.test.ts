@@ -69,6 +69,13 @@ describe('the options of a monitor', () => {
       crashWindow: 72 * 3_600_000,
       batchSize: 500,
       maxPayloadBytes: 1_048_576,
+      recoveryBackoff: 1_000,
+      recoveryRate: 1_000,
+      onCrash: 'requeue',
+      isolateSuspects: true,
+      onRegisterFailure: 'throw',
+      reserveConnection: true,
+      testing: false,
       historyRetention: 7 * 24 * 3_600_000,
       tablePrefix: 'holdfast_',
     })

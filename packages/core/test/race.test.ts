@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Events } from '../src/events.js'
 import { resolveConfig } from '../src/options.js'
-import { Recovery } from '../src/recovery.js'
+import { Recovery } from '../src/recovery/recovery.js'
 import { openStore } from '../src/store/store.js'
 import { orphanOwners } from '../src/store/tasks.js'
 import { fast } from './support/fast.js'
@@ -39,13 +39,17 @@ describe.each([2, 5])('%i sweepers racing over 1,000 orphans', (sweepers) => {
     const done = await Promise.all(
       Array.from({ length: sweepers }, async () => {
         const db = connect(fixture.database.url, 2)
-        const adapters = [tableQueueAdapter()]
-        const { config, logger } = resolveConfig({ db, adapters, ...fast, batchSize: 50 })
+        const adapter = tableQueueAdapter()
+        const { config, logger } = resolveConfig({ db, adapters: [adapter], ...fast, batchSize: 50 })
         const store = openStore(db, {})
-        const recovery = new Recovery(store, config, new Events(logger), logger, () => 'racer')
+        const recovery = new Recovery({
+          ...{ store, config, logger, codec: undefined },
+          events: new Events(logger),
+          byProcess: () => 'racer',
+        })
         let recovered = 0
         for (const owner of await orphanOwners(store)) {
-          recovered += (await recovery.recoverOwner(owner, { adapters })).recovered
+          recovered += (await recovery.recoverOwner(owner, { adapter })).recovered
         }
         await db.destroy()
         return recovered

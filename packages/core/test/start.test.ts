@@ -58,8 +58,9 @@ describe('the tables', () => {
   it('keep history and crash counts only as long as they are told to', async () => {
     const row = (id: string, age: string) =>
       sql`
-      insert into holdfast_recoveries (id, task_id, queue, from_process, by_process, outcome, recovered_at)
-      values (${id}, 't', 'table', 'a', 'b', 'requeued', now() - ${age}::interval)`.execute(fixture.db)
+      insert into holdfast_recoveries (id, task_id, queue, from_process, by_process, cause, crashes, outcome,
+        recovered_at)
+      values (${id}, 't', 'table', 'a', 'b', 'crash', 1, 'requeued', now() - ${age}::interval)`.execute(fixture.db)
     await row('old', '8 days')
     await row('young', '6 days')
     await sql`insert into holdfast_crashes values ('table', 'old', 1, now() - interval '73 hours'),

@@ -28,6 +28,7 @@ export const init: Migration = {
         .addColumn('queue', id, (c) => c.notNull())
         .addColumn('job_ref', id)
         .addColumn('payload', text, (c) => c.notNull())
+        .addColumn('on_crash', id)
         .addColumn('created_at', time, (c) => c.notNull())
         .addColumn('progress_at', time)
         .addColumn('claimed_by', id)
@@ -36,6 +37,7 @@ export const init: Migration = {
         .addColumn('attempts', 'integer', (c) => c.notNull())
         .addColumn('retry_at', time)
         .addColumn('last_error', text)
+        .addColumn('crashes', 'integer')
         .addPrimaryKeyConstraint(name('tasks_pk'), ['process_id', 'id'])
         .addUniqueConstraint(name('tasks_job'), ['queue', 'job_ref']),
       table('locks')
@@ -53,12 +55,13 @@ export const init: Migration = {
         .addPrimaryKeyConstraint(name('crashes_pk'), ['queue', 'job_ref']),
       table('quarantine')
         .addColumn('id', id, (c) => c.primaryKey())
+        .addColumn('task_id', text, (c) => c.notNull())
         .addColumn('process_id', id, (c) => c.notNull())
         .addColumn('queue', id, (c) => c.notNull())
         .addColumn('job_ref', id)
         .addColumn('payload', text, (c) => c.notNull())
         .addColumn('reason', text, (c) => c.notNull())
-        .addColumn('last_error', text)
+        .addColumn('last_error', text, (c) => c.notNull())
         .addColumn('crashes', 'integer', (c) => c.notNull())
         .addColumn('quarantined_at', time, (c) => c.notNull()),
       table('recoveries')
@@ -69,6 +72,8 @@ export const init: Migration = {
         .addColumn('new_job_ref', id)
         .addColumn('from_process', id, (c) => c.notNull())
         .addColumn('by_process', id, (c) => c.notNull())
+        .addColumn('cause', id, (c) => c.notNull())
+        .addColumn('crashes', 'integer', (c) => c.notNull())
         .addColumn('outcome', id, (c) => c.notNull())
         .addColumn('recovered_at', time, (c) => c.notNull())
         .addColumn('orphaned_for_ms', 'bigint'),

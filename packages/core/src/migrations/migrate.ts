@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely'
+import { configError, storeProblems } from '../check-options.js'
 import { SchemaVersionError } from '../errors.js'
-import { configError, type StoreOptions, storeProblems } from '../options.js'
+import type { StoreOptions } from '../options.js'
 import { openStore, type Store } from '../store/store.js'
 import { init } from './0001-init.js'
 import type { Migration } from './migration.js'

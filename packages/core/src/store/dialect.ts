@@ -1,6 +1,9 @@
 import type { Expression, Kysely, RawBuilder } from 'kysely'
 import { ConfigError } from '../errors.js'
+import { mysql } from './mysql.js'
+import type { TaskInsertion, TaskInsertResult } from './new-tasks.js'
 import { postgres } from './postgres.js'
+import type { Store } from './store.js'
 
 export type DialectName = 'postgres' | 'mysql'
 
@@ -34,12 +37,19 @@ export interface Dialect {
   /** The end of an insert that leaves a row with the same `key` as it is. */
   onConflictKeep(key: readonly string[]): RawBuilder<unknown>
   /**
-   * A lock on the selected row of `alias` that a heartbeat of that row needn't wait for, but that keeps others from
-   * fencing it until the transaction ends.
+   * Registers tasks, only if the process is alive; holding its row keeps it from being fenced until the rows are in. A
+   * row that another process has for the same `(queue, jobRef)` is taken over.
    */
-  lockShared(alias: string): RawBuilder<unknown>
-  /** Ends the transaction from the database's side when its client falls silent for `ms`, where that is possible. */
-  limitSilence(trx: Kysely<unknown>, ms: number): Promise<void>
+  insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult>
+  /**
+   * Runs an insert or update of one row. Answers the database's clock (ms since 1970) after it, or undefined when no row
+   * was written.
+   */
+  writeAndReadClock(db: Kysely<unknown>, statement: RawBuilder<unknown>): Promise<number | undefined>
+  /** Runs `work`; the database ends the transaction from its side when its client falls silent for `ms`. */
+  limitSilence<T>(trx: Kysely<unknown>, ms: number, work: () => Promise<T>): Promise<T>
+  /** Largest stored payload in bytes that surely fits into one statement. */
+  maxPayloadBytes(db: Kysely<unknown>): Promise<number>
   /** Runs migrations one at a time: in one transaction where DDL is transactional. */
   withMigrationLock<T>(
     db: Kysely<unknown>,
@@ -58,10 +68,11 @@ export interface Dialect {
 export function dialectOf(db: Kysely<unknown>, name?: DialectName): Dialect {
   const found = name ?? detect(db)
   if (found === 'postgres') return postgres
+  if (found === 'mysql') return mysql
   throw new ConfigError(
     found === undefined
-      ? "The database of this Kysely instance isn't supported; Holdfast runs on Postgres."
-      : `The dialect ${JSON.stringify(found)} isn't supported yet; Holdfast runs on Postgres.`,
+      ? "The database of this Kysely instance isn't supported; Holdfast runs on Postgres, MySQL and MariaDB."
+      : `dialect must be 'postgres' or 'mysql' (MariaDB too): ${JSON.stringify(found)}.`,
   )
 }
 

@@ -9,6 +9,8 @@ export interface RecoveryRecord {
   readonly newJobRef: string | null
   readonly fromProcess: string
   readonly byProcess: string
+  readonly cause: string
+  readonly crashes: number
   readonly outcome: string
   readonly orphanedForMs: number | null
 }
@@ -19,12 +21,13 @@ export async function insertRecoveries(
 ): Promise<void> {
   for (const some of chunks(records)) {
     const rows = some.map((r) => [
-      ...[r.id, r.taskId, r.queue, r.jobRef, r.newJobRef, r.fromProcess, r.byProcess, r.outcome],
-      ...[dialect.now, r.orphanedForMs === null ? null : Math.round(r.orphanedForMs)],
+      ...[r.id, r.taskId, r.queue, r.jobRef, r.newJobRef, r.fromProcess, r.byProcess, r.cause],
+      ...[r.crashes, r.outcome, dialect.now, r.orphanedForMs === null ? null : Math.round(r.orphanedForMs)],
     ])
     await sql`
       insert into ${tables.recoveries}
-        (id, task_id, queue, job_ref, new_job_ref, from_process, by_process, outcome, recovered_at, orphaned_for_ms)
+        (id, task_id, queue, job_ref, new_job_ref, from_process, by_process, cause, crashes, outcome,
+          recovered_at, orphaned_for_ms)
       values ${valuesList(rows)}`.execute(db)
   }
 }

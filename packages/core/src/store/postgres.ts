@@ -1,5 +1,15 @@
 import { sql } from 'kysely'
 import type { Dialect, ErrorKind } from './dialect.js'
+import {
+  columnList,
+  INSERTED,
+  insertedValues,
+  isSuspect,
+  REPLACED,
+  type TaskInsertion,
+  type TaskInsertResult,
+} from './new-tasks.js'
+import { type Store, valuesList } from './store.js'
 
 /** SQLSTATE codes and what they mean here: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const KINDS: Readonly<Record<string, ErrorKind>> = {
@@ -12,7 +22,13 @@ const KINDS: Readonly<Record<string, ErrorKind>> = {
   '3F000': 'missing-table', // invalid_schema_name
 }
 
-const columns = (names: readonly string[]) => sql.join(names.map((name) => sql.ref(name)))
+const now = sql`clock_timestamp()`
+const nowMs = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::float8`
+
+const onConflictReplace = (key: readonly string[], replaced: readonly string[]) =>
+  sql`on conflict (${columnList(key)}) do update set ${sql.join(
+    replaced.map((name) => sql`${sql.id(name)} = ${sql.id('excluded', name)}`),
+  )}`
 
 export const postgres: Dialect = {
   name: 'postgres',
@@ -22,20 +38,23 @@ export const postgres: Dialect = {
     time: sql`timestamptz(3)`,
   },
   // now() would be the start of the transaction.
-  now: sql`clock_timestamp()`,
-  nowMs: sql<number>`(extract(epoch from clock_timestamp()) * 1000)::float8`,
+  now,
+  nowMs,
   after: (ms) => sql`clock_timestamp() + (${ms})::float8 * interval '1 millisecond'`,
   msSince: (column) => sql<number>`(extract(epoch from clock_timestamp() - ${column}) * 1000)::float8`,
-  onConflictReplace: (key, replaced) =>
-    sql`on conflict (${columns(key)}) do update set ${sql.join(
-      replaced.map((name) => sql`${sql.ref(name)} = ${sql.ref(`excluded.${name}`)}`),
-    )}`,
-  onConflictKeep: (key) => sql`on conflict (${columns(key)}) do nothing`,
-  lockShared: (alias) => sql`for key share of ${sql.ref(alias)}`,
-  async limitSilence(trx, ms) {
+  onConflictReplace,
+  onConflictKeep: (key) => sql`on conflict (${columnList(key)}) do nothing`,
+  insertTasks,
+  async writeAndReadClock(db, statement) {
+    const { rows } = await sql<{ now: number }>`${statement} returning ${nowMs} as now`.execute(db)
+    return rows[0]?.now
+  },
+  async limitSilence(trx, ms, work) {
     const value = String(Math.ceil(ms))
     await sql`select set_config('idle_in_transaction_session_timeout', ${value}, true)`.execute(trx)
+    return work()
   },
+  maxPayloadBytes: async () => Number.POSITIVE_INFINITY,
   async withMigrationLock(db, name, work) {
     const locked: typeof work = async (trx) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(trx)
@@ -49,4 +68,33 @@ export const postgres: Dialect = {
     // Class 22 is data_exception: the value itself is at fault, not the connection.
     return KINDS[code] ?? (/^22...$/.test(code) ? 'bad-value' : 'other')
   },
+}
+
+/** One statement for all tasks; why some were not written is asked only then. */
+async function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
+  const { db, tables } = store
+  const { processId, tasks, suspectFrom } = insertion
+  const task = (column: string) => sql.id('task', column)
+  const innocent =
+    suspectFrom === Number.POSITIVE_INFINITY
+      ? sql`true`
+      : sql`not ${isSuspect(store, insertion, task('queue'), task('job_ref'))}`
+  const { rows } = await sql<{ id: string }>`
+    with alive as (
+      select p.process_id from ${tables.processes} as p
+      where p.process_id = ${processId} and p.state = 'alive' for key share of p
+    ), task (${columnList(INSERTED)}) as (values ${valuesList(tasks.map(insertedValues))})
+    insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
+    select alive.process_id, ${sql.join(INSERTED.map(task))}, ${now}, 0 from alive cross join task
+    where ${innocent}
+    ${onConflictReplace(['queue', 'job_ref'], REPLACED)}
+    returning id`.execute(db)
+  const written = new Set(rows.map(({ id }) => id))
+  const left = tasks.map(({ id }) => id).filter((id) => !written.has(id))
+  if (written.size > 0 || left.length === 0) return { alive: true, suspects: new Set(left) }
+  const alive = await sql`
+    select 1 as alive from ${tables.processes} where process_id = ${processId} and state = 'alive'`.execute(
+    db,
+  )
+  return { alive: alive.rows.length === 1, suspects: new Set(left) }
 }

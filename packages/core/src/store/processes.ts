@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { type Expression, sql } from 'kysely'
 import type { MonitorConfig } from '../options.js'
 import { AHEAD, inTransaction, type Store } from './store.js'
 
@@ -29,32 +29,31 @@ export async function insertProcess(
   const { db, dialect, tables } = store
   const { processId, hostname, pid, version } = process
   const { heartbeatInterval, orphanThreshold, label = null, capacity = null } = config
-  await sql`
+  const now = await dialect.writeAndReadClock(
+    db,
+    sql`
     insert into ${tables.processes} (process_id, state, hostname, pid, label, version, capacity,
       heartbeat_interval_ms, orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
     values (${processId}, 'alive', ${hostname}, ${pid}, ${label}, ${version}, ${capacity},
       ${Math.ceil(heartbeatInterval)}, ${Math.ceil(orphanThreshold)}, 0, ${dialect.now}, ${dialect.now},
-      ${dialect.after(orphanThreshold)})`.execute(db)
-  return databaseMs(store)
-}
-
-async function databaseMs({ db, dialect }: Store): Promise<number> {
-  const { rows } = await sql<{ now: number }>`select ${dialect.nowMs} as now`.execute(db)
-  return rows[0]!.now
+      ${dialect.after(orphanThreshold)})`,
+  )
+  return now!
 }
 
 /** One heartbeat. Answers the database's clock in ms, or undefined when the process is no longer alive. */
-export async function beat(
-  store: Store,
+export function beat(
+  { db, dialect, tables }: Store,
   processId: string,
   orphanThreshold: number,
 ): Promise<number | undefined> {
-  const { db, dialect, tables } = store
-  const { numAffectedRows } = await sql`
+  return dialect.writeAndReadClock(
+    db,
+    sql`
     update ${tables.processes}
     set beat = beat + 1, last_seen_at = ${dialect.now}, lease_expires_at = ${dialect.after(orphanThreshold)}
-    where process_id = ${processId} and state = 'alive'`.execute(db)
-  return numAffectedRows === 0n ? undefined : databaseMs(store)
+    where process_id = ${processId} and state = 'alive'`,
+  )
 }
 
 export interface Judge {
@@ -64,6 +63,8 @@ export interface Judge {
   readonly gapFreeMs: number
   /** Milliseconds since its last heartbeat, by its own clock. */
   readonly beatAgeMs: number
+  /** Least milliseconds since its last heartbeat for anyone to count as dead, whatever its own lease. @default 0 */
+  readonly patience?: number
 }
 
 /**
@@ -76,19 +77,28 @@ export interface Judge {
  *   two of its intervals, and the other needs one before and one after. Where its lease is shorter than all that, it
  *   is given the rest.
  */
-export function fenceExpired(
+export async function fenceExpired(
   store: Store,
   judge: Judge,
   mayJudge: (orphanThreshold: number) => boolean,
 ): Promise<string[]> {
-  return inTransaction(store, async ({ db, dialect, tables }) => {
-    const { processId, heartbeatInterval, gapFreeMs, beatAgeMs } = judge
-    const grace = sql`greatest(0, ${Math.ceil(2 * heartbeatInterval)} + 2 * heartbeat_interval_ms - orphan_threshold_ms)`
-    const dead = sql`state = 'alive'
-      and (lease_expires_at < ${dialect.after(sql`-${grace}`)} or last_seen_at > ${dialect.after(AHEAD)})`
+  const { dialect, tables } = store
+  const { processId, heartbeatInterval, gapFreeMs, beatAgeMs, patience = 0 } = judge
+  const grace = sql`greatest(0, ${Math.ceil(2 * heartbeatInterval)} + 2 * heartbeat_interval_ms - orphan_threshold_ms,
+    ${Math.ceil(patience)} - orphan_threshold_ms)`
+  const dead = sql`state = 'alive'
+    and (lease_expires_at < ${dialect.after(sql`-${grace}`)} or last_seen_at > ${dialect.after(AHEAD)})`
+  // Looked up without locks first: mostly nobody is dead, and heartbeats shouldn't wait for whoever looks.
+  const { rows: suspected } = await sql<{ process_id: string }>`
+    select process_id from ${tables.processes}
+    where ${dead} and orphan_threshold_ms <= ${Math.floor(gapFreeMs)} and process_id <> ${processId}`.execute(
+    store.db,
+  )
+  if (suspected.length === 0) return []
+  return inTransaction(store, async ({ db }) => {
     const { rows } = await sql<{ process_id: string; orphan_threshold_ms: number }>`
       select process_id, orphan_threshold_ms from ${tables.processes}
-      where ${dead} and orphan_threshold_ms <= ${Math.floor(gapFreeMs)} and process_id <> ${processId}
+      where process_id in (${sql.join(suspected.map(({ process_id }) => process_id))}) and ${dead}
         and exists (
           select 1 from ${tables.processes} as judge
           where judge.process_id = ${processId} and judge.state = 'alive'
@@ -98,7 +108,7 @@ export function fenceExpired(
     const fenced: string[] = []
     for (const { process_id, orphan_threshold_ms } of rows) {
       // The statement may have waited for longer than what it was told held true.
-      if (!mayJudge(orphan_threshold_ms)) continue
+      if (!mayJudge(Number(orphan_threshold_ms))) continue
       const { numAffectedRows } = await sql`
         update ${tables.processes} set state = 'dead' where process_id = ${process_id} and ${dead}`.execute(
         db,
@@ -125,21 +135,33 @@ export function releaseProcess(store: Store, processId: string): Promise<void> {
 }
 
 /** Forgets processes that are not alive and own nothing any more. */
-export async function deleteEmptyProcesses({ db, tables }: Store): Promise<void> {
-  await sql`
-    delete from ${tables.processes}
-    where state <> 'alive'
-      and not exists (select 1 from ${tables.tasks} as t where t.process_id = ${tables.processes}.process_id)`.execute(
-    db,
-  )
+export async function deleteEmptyProcesses(store: Store): Promise<void> {
+  const { tables } = store
+  const owned = (processId: Expression<unknown>) =>
+    sql`exists (select 1 from ${tables.tasks} as t where t.process_id = ${processId})`
+  const { rows } = await sql<{ process_id: string }>`
+    select process_id from ${tables.processes} as p
+    where p.state <> 'alive' and not ${owned(sql.ref('p.process_id'))} order by process_id`.execute(store.db)
+  for (const { process_id } of rows) {
+    await sql`
+      delete from ${tables.processes}
+      where process_id = ${process_id} and state <> 'alive' and not ${owned(sql`${process_id}`)}`.execute(
+      store.db,
+    )
+  }
 }
 
 export async function listProcesses({ db, dialect, tables }: Store): Promise<ProcessRow[]> {
   const { rows } = await sql<ProcessRow & { tasks: number | string }>`
-    select process_id as "processId", state, hostname, pid, label,
-      ${dialect.msSince(sql.ref('last_seen_at'))} as "lastSeenMsAgo",
-      -${dialect.msSince(sql.ref('lease_expires_at'))} as "leaseEndsInMs",
+    select process_id as ${sql.id('processId')}, state, hostname, pid, label,
+      ${dialect.msSince(sql.ref('last_seen_at'))} as ${sql.id('lastSeenMsAgo')},
+      -${dialect.msSince(sql.ref('lease_expires_at'))} as ${sql.id('leaseEndsInMs')},
       (select count(*) from ${tables.tasks} as t where t.process_id = p.process_id) as tasks
     from ${tables.processes} as p order by started_at, process_id`.execute(db)
-  return rows.map((row) => ({ ...row, tasks: Number(row.tasks) }))
+  return rows.map((row) => ({
+    ...row,
+    lastSeenMsAgo: Number(row.lastSeenMsAgo),
+    leaseEndsInMs: Number(row.leaseEndsInMs),
+    tasks: Number(row.tasks),
+  }))
 }

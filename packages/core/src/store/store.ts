@@ -12,6 +12,8 @@ export interface Store {
   readonly db: Kysely<unknown>
   readonly dialect: Dialect
   readonly tables: Readonly<Record<TableName, RawBuilder<unknown>>>
+  /** What the server allows, once it was asked. */
+  readonly limits: { payloadBytes: number }
 }
 
 /** A store whose statements run in one transaction. */
@@ -26,6 +28,7 @@ export function openStore(db: Kysely<unknown>, options: StoreOptions): Store {
     db: db.withoutPlugins(),
     dialect: dialectOf(db, options.dialect),
     tables: Object.fromEntries(names) as Record<TableName, RawBuilder<unknown>>,
+    limits: { payloadBytes: Number.POSITIVE_INFINITY },
   }
 }
 

@@ -1,52 +1,10 @@
 import { sql } from 'kysely'
-import {
-  chunks,
-  inTransaction,
-  retryTransient,
-  type Store,
-  type TransactionStore,
-  valuesList,
-} from './store.js'
+import type { NewTask, TaskInsertion, TaskInsertResult } from './new-tasks.js'
+import { chunks, inTransaction, retryTransient, type Store, type TransactionStore } from './store.js'
 
-export interface NewTask {
-  readonly id: string
-  readonly queue: string
-  readonly jobRef: string | null
-  readonly payload: string
-}
-
-export interface OrphanRow extends NewTask {
-  readonly attempts: number
-}
-
-/**
- * Registers tasks in one statement, only if the process is alive; holding its row keeps it from being fenced until the
- * rows are in. A row that another process has for the same `(queue, jobRef)` is taken over. Answers how many rows were
- * written: all, or 0 when the process is not alive.
- */
-export async function insertTasks(
-  store: Store,
-  processId: string,
-  tasks: readonly NewTask[],
-): Promise<number> {
-  const { db, dialect, tables } = store
-  const rows = valuesList(tasks.map(({ id, queue, jobRef, payload }) => [id, queue, jobRef, payload]))
-  const taken = ['process_id', 'id', 'payload', 'created_at', 'progress_at', 'claimed_by', 'claim_token']
-  const { numAffectedRows } = await retryTransient(store, () =>
-    sql`
-      with alive as (
-        select p.process_id from ${tables.processes} as p
-        where p.process_id = ${processId} and p.state = 'alive' ${dialect.lockShared('p')}
-      ), task (id, queue, job_ref, payload) as (values ${rows})
-      insert into ${tables.tasks} (process_id, id, queue, job_ref, payload, created_at, attempts)
-      select alive.process_id, task.id, task.queue, task.job_ref, task.payload, ${dialect.now}, 0
-      from alive cross join task
-      ${dialect.onConflictReplace(
-        ['queue', 'job_ref'],
-        [...taken, 'claim_expires_at', 'attempts', 'retry_at', 'last_error'],
-      )}`.execute(db),
-  )
-  return Number(numAffectedRows)
+/** Registers tasks: see `Dialect.insertTasks`. */
+export function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
+  return retryTransient(store, () => store.dialect.insertTasks(store, insertion))
 }
 
 /** Ends tasks of a process. Answers the ids that were still its own: the others are lost to it. */
@@ -108,27 +66,60 @@ export function uncommittedTasks(
   })
 }
 
-const RELEASED = 'released:'
+/** Notes that tasks of a process have made progress. Answers the ids that are still its own. */
+export async function touchTasks(
+  { db, dialect, tables }: Store,
+  processId: string,
+  ids: readonly string[],
+): Promise<Set<string>> {
+  const mine = new Set<string>()
+  for (const some of chunks(ids)) {
+    const where = sql`where process_id = ${processId} and id in (${sql.join(some)}) and claim_token is null`
+    await sql`update ${tables.tasks} set progress_at = ${dialect.now} ${where}`.execute(db)
+    const { rows } = await sql<{ id: string }>`select id from ${tables.tasks} ${where}`.execute(db)
+    for (const { id } of rows) mine.add(id)
+  }
+  return mine
+}
+
+/** Whether a task is in flight in this process. */
+export async function hasTask({ db, tables }: Store, processId: string, id: string): Promise<boolean> {
+  const { rows } = await sql`
+    select 1 as found from ${tables.tasks}
+    where process_id = ${processId} and id = ${id} and claim_token is null`.execute(db)
+  return rows.length === 1
+}
+
+/** Why a task is an orphan. */
+export type OrphanCause = 'crash' | 'release' | 'overdue'
+
+const GIVEN_BACK = { release: 'released:', overdue: 'overdue:' } as const
 
 /**
  * The owner of tasks that their process gave back alive. No process has this id, so they are orphans at once; a real
  * process id has exactly two colons, so the two kinds can't be confused.
  */
-export const releasedOwner = (processId: string): string => `${RELEASED}${processId}`
+export const givenBackOwner = (processId: string, cause: keyof typeof GIVEN_BACK): string =>
+  `${GIVEN_BACK[cause]}${processId}`
 
-export const isReleasedOwner = (processId: string): boolean =>
-  processId.startsWith(RELEASED) && processId.split(':').length > 3
+/** Why the tasks of this owner are orphans. */
+export function causeOf({ processId, state }: Pick<OrphanOwner, 'processId' | 'state'>): OrphanCause {
+  if (state === 'released') return 'release'
+  if (processId.split(':').length <= 3) return 'crash'
+  return processId.startsWith(GIVEN_BACK.overdue) ? 'overdue' : 'release'
+}
 
 /** Gives one task back, with a new payload where one is given. False when it was no longer this process's. */
-export async function releaseTask(
+export async function giveBackTask(
   { db, tables }: Store,
   processId: string,
   id: string,
+  cause: keyof typeof GIVEN_BACK,
   payload?: string,
 ): Promise<boolean> {
   const { numAffectedRows } = await sql`
     update ${tables.tasks}
-    set process_id = ${releasedOwner(processId)}${payload === undefined ? sql`` : sql`, payload = ${payload}`}
+    set process_id = ${givenBackOwner(processId, cause)}${payload === undefined ? sql`` : sql`, payload = ${payload}`}
     where process_id = ${processId} and id = ${id} and claim_token is null`.execute(db)
   return numAffectedRows === 1n
 }
@@ -136,39 +127,104 @@ export async function releaseTask(
 export interface OrphanOwner {
   readonly processId: string
   readonly state: 'dead' | 'released' | null
+  /** Milliseconds since its lease ended; null when there is no row of it. */
   readonly orphanedForMs: number | null
 }
+
+/** Owners found by one statement: databases limit the depth of a recursion. */
+const OWNERS_AT_ONCE = 500
 
 /**
  * The processes that own rows but are not alive, found by one index probe per owner: the rows themselves are not read,
  * however many there are.
  */
-export async function orphanOwners({ db, dialect, tables }: Store): Promise<OrphanOwner[]> {
-  const { rows } = await sql<OrphanOwner>`
-    with recursive owner (process_id) as (
-      select min(process_id) from ${tables.tasks}
-      union all
-      select (select min(t.process_id) from ${tables.tasks} as t where t.process_id > owner.process_id)
-      from owner where owner.process_id is not null
-    )
-    select owner.process_id as "processId", p.state, ${dialect.msSince(sql.ref('p.lease_expires_at'))} as "orphanedForMs"
-    from owner left join ${tables.processes} as p on p.process_id = owner.process_id
-    where owner.process_id is not null and (p.process_id is null or p.state <> 'alive')
-    order by owner.process_id`.execute(db)
+export async function orphanOwners(store: Store): Promise<OrphanOwner[]> {
+  const { db, dialect, tables } = store
+  const orphaned: OrphanOwner[] = []
+  let after = ''
+  for (;;) {
+    const { rows } = await sql<OrphanOwner & { alive: number | string }>`
+      with recursive owner (process_id, n) as (
+        select min(process_id), 1 from ${tables.tasks} where process_id > ${after}
+        union all
+        select (select min(t.process_id) from ${tables.tasks} as t where t.process_id > owner.process_id), n + 1
+        from owner where owner.process_id is not null and n < ${sql.lit(OWNERS_AT_ONCE)}
+      )
+      select owner.process_id as ${sql.id('processId')}, p.state,
+        ${dialect.msSince(sql.ref('p.lease_expires_at'))} as ${sql.id('orphanedForMs')}
+      from owner left join ${tables.processes} as p on p.process_id = owner.process_id
+      where owner.process_id is not null order by owner.process_id`.execute(db)
+    for (const { processId, state, orphanedForMs } of rows) {
+      if ((state as string | null) === 'alive') continue
+      orphaned.push({
+        processId,
+        state,
+        orphanedForMs: orphanedForMs === null ? null : Number(orphanedForMs),
+      })
+    }
+    if (rows.length < OWNERS_AT_ONCE) return orphaned
+    after = rows.at(-1)!.processId
+  }
+}
+
+export interface OrphanRow extends NewTask {
+  /** How often its recovery has failed. */
+  readonly attempts: number
+  readonly lastError: string | null
+  /** Its crash count, this crash included, where it was counted already and the row held back. */
+  readonly crashes: number | null
+}
+
+/**
+ * Locks the next orphans of one process in primary-key order. Passed over are rows that another recovery has locked, or
+ * claimed while it lives and its claim lasts.
+ */
+export async function lockOrphans(
+  { db, dialect, tables }: TransactionStore,
+  { owner, queue, after, limit }: { owner: string; queue: string; after: string; limit: number },
+): Promise<OrphanRow[]> {
+  const { rows } = await sql<OrphanRow>`
+    select id, queue, job_ref as ${sql.id('jobRef')}, payload, on_crash as ${sql.id('onCrash')}, attempts,
+      last_error as ${sql.id('lastError')}, crashes
+    from ${tables.tasks}
+    where process_id = ${owner} and id > ${after} and queue = ${queue}
+      and (retry_at is null or retry_at <= ${dialect.now})
+      and (claim_token is null or claim_expires_at < ${dialect.now} or not exists (
+        select 1 from ${tables.processes} as p
+        where p.process_id = claimed_by and p.state = 'alive' and p.lease_expires_at >= ${dialect.now}))
+    order by process_id, id limit ${sql.lit(limit)} for update skip locked`.execute(db)
   return rows
 }
 
-/** Locks the next orphans of one process in primary-key order; rows another recovery holds are passed over. */
-export async function lockOrphans(
+export interface Claim {
+  /** The process that recovers. */
+  readonly by: string
+  readonly token: string
+}
+
+/** Marks locked orphans as being recovered, for `ttl` ms. */
+export async function claimOrphans(
   { db, dialect, tables }: TransactionStore,
-  { owner, queues, after, limit }: { owner: string; queues: readonly string[]; after: string; limit: number },
-): Promise<OrphanRow[]> {
-  const { rows } = await sql<OrphanRow>`
-    select id, queue, job_ref as "jobRef", payload, attempts from ${tables.tasks}
-    where process_id = ${owner} and id > ${after} and queue in (${sql.join(queues)})
-      and claim_token is null and (retry_at is null or retry_at <= ${dialect.now})
-    order by process_id, id limit ${sql.lit(limit)} for update skip locked`.execute(db)
-  return rows
+  { owner, ids, claim, ttl }: { owner: string; ids: readonly string[]; claim: Claim; ttl: number },
+): Promise<void> {
+  if (ids.length === 0) return
+  await sql`
+    update ${tables.tasks}
+    set claimed_by = ${claim.by}, claim_token = ${claim.token}, claim_expires_at = ${dialect.after(ttl)}
+    where process_id = ${owner} and id in (${sql.join(ids)})`.execute(db)
+}
+
+/** Locks those of the claimed orphans that are still under this claim, and answers their ids. */
+export async function lockClaimed(
+  { db, tables }: TransactionStore,
+  { owner, ids, claim }: { owner: string; ids: readonly string[]; claim: Claim },
+): Promise<Set<string>> {
+  if (ids.length === 0) return new Set()
+  const { rows } = await sql<{ id: string }>`
+    select id from ${tables.tasks}
+    where process_id = ${owner} and id in (${sql.join(ids)}) and claim_token = ${claim.token}
+    order by process_id, id for update`.execute(db)
+  return new Set(rows.map(({ id }) => id))
 }
 
 export async function deleteOrphans(
@@ -187,7 +243,20 @@ export async function postponeOrphan(
 ): Promise<void> {
   await sql`
     update ${tables.tasks}
-    set attempts = attempts + 1, last_error = ${error}, retry_at = ${dialect.after(retryIn)}
+    set attempts = attempts + 1, last_error = ${error}, retry_at = ${dialect.after(retryIn)},
+      claimed_by = null, claim_token = null, claim_expires_at = null
+    where process_id = ${owner} and id = ${id}`.execute(db)
+}
+
+/** Holds an orphan back for `ms`; its crash is counted. */
+export async function holdOrphan(
+  { db, dialect, tables }: Store,
+  { owner, id, crashes, ms }: { owner: string; id: string; crashes: number; ms: number },
+): Promise<void> {
+  await sql`
+    update ${tables.tasks}
+    set crashes = ${crashes}, retry_at = ${dialect.after(ms)},
+      claimed_by = null, claim_token = null, claim_expires_at = null
     where process_id = ${owner} and id = ${id}`.execute(db)
 }
 

@@ -1,0 +1,160 @@
+import type { QueueAdapter } from './adapter.js'
+import { MAX_TIMER } from './clock.js'
+import { ConfigError } from './errors.js'
+import { isStorableId } from './identity.js'
+import type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
+
+const HOUR = 3_600_000
+
+/** @throws ConfigError naming every wrong option */
+export function checkOptions(config: MonitorConfig, options: TaskMonitorOptions): void {
+  const problems: string[] = []
+  checkNumbers(config, options, problems)
+  checkChoices(config, options, problems)
+  checkAdapters(options.adapters, problems)
+  problems.push(...storeProblems(options))
+  if (typeof options.db?.withoutPlugins !== 'function') {
+    problems.push('db must be a Kysely instance (new Kysely({ dialect: … }))')
+  }
+  const unknown = Object.keys(options).filter((name) => !KNOWN.has(name))
+  if (unknown.length > 0) problems.push(`there is no option ${unknown.map(show).join(', ')}`)
+  if (problems.length > 0) throw configError(problems)
+}
+
+function checkChoices(config: MonitorConfig, options: TaskMonitorOptions, problems: string[]): void {
+  for (const name of ['label', 'schema'] as const) {
+    const value: unknown = options[name]
+    if (value !== undefined && typeof value !== 'string')
+      problems.push(`${name} must be a string: ${show(value)}`)
+  }
+  for (const name of ['isolateSuspects', 'reserveConnection', 'testing'] as const) {
+    if (typeof config[name] !== 'boolean')
+      problems.push(`${name} must be true or false: ${show(config[name])}`)
+  }
+  const { onCrash, onRegisterFailure, recoveryRate } = config
+  if (typeof onCrash !== 'function' && onCrash !== 'requeue' && onCrash !== 'quarantine') {
+    problems.push(`onCrash must be 'requeue', 'quarantine' or a function: ${show(onCrash)}`)
+  }
+  if (onRegisterFailure !== 'throw' && onRegisterFailure !== 'run-unprotected') {
+    problems.push(`onRegisterFailure must be 'throw' or 'run-unprotected': ${show(onRegisterFailure)}`)
+  }
+  if (typeof recoveryRate !== 'number' || !(recoveryRate > 0)) {
+    problems.push(
+      `recoveryRate must be a positive number of jobs a second, or Infinity: ${show(recoveryRate)}`,
+    )
+  }
+  const { codec } = options
+  if (codec !== undefined && (typeof codec?.encode !== 'function' || typeof codec.decode !== 'function')) {
+    problems.push(`codec must be an object with encode() and decode(): ${show(codec)}`)
+  }
+}
+
+/** What is wrong with the place of the tables. */
+export function storeProblems({ tablePrefix = 'holdfast_', schema }: StoreOptions): string[] {
+  const problems: string[] = []
+  if (typeof tablePrefix !== 'string' || !/^[a-z_][a-z0-9_]{0,30}$/.test(tablePrefix)) {
+    problems.push(`tablePrefix must match /^[a-z_][a-z0-9_]{0,30}$/: ${show(tablePrefix)}`)
+  }
+  if (schema !== undefined && (typeof schema !== 'string' || !/^[^\0"]{1,63}$/.test(schema))) {
+    problems.push(`schema must be 1 to 63 characters without quotes: ${show(schema)}`)
+  }
+  return problems
+}
+
+export function configError(problems: readonly string[]): ConfigError {
+  return new ConfigError(
+    problems.length === 1
+      ? `Wrong option: ${problems[0]}.`
+      : `${problems.length} options are wrong:\n${problems.map((problem) => `- ${problem}`).join('\n')}`,
+  )
+}
+
+const KNOWN = new Set<string>([
+  ...['db', 'adapters', 'schema', 'tablePrefix', 'dialect', 'label', 'capacity', 'logger', 'codec'],
+  ...['heartbeatInterval', 'orphanThreshold', 'safetyMargin', 'sweepInterval', 'gcLockTtl', 'testing'],
+  ...['maxRecoveries', 'crashWindow', 'batchSize', 'maxPayloadBytes', 'historyRetention', 'onCrash'],
+  ...['recoveryBackoff', 'recoveryRate', 'isolateSuspects', 'onRegisterFailure', 'reserveConnection'],
+])
+
+const MOST: Partial<Record<string, number>> = {
+  crashWindow: 100 * 365 * 24 * HOUR,
+  historyRetention: 100 * 365 * 24 * HOUR,
+}
+
+function checkNumbers(config: MonitorConfig, given: TaskMonitorOptions, problems: string[]): void {
+  const positive = ['heartbeatInterval', 'orphanThreshold', 'sweepInterval', 'gcLockTtl'] as const
+  for (const name of [
+    ...positive,
+    'safetyMargin',
+    'recoveryBackoff',
+    'crashWindow',
+    'historyRetention',
+  ] as const) {
+    const value: unknown = config[name]
+    const most = MOST[name] ?? MAX_TIMER
+    if (typeof value === 'number' && value > 0 && value <= most) continue
+    // A default that follows from a wrong option is not another mistake.
+    if (given[name] !== undefined || name === 'heartbeatInterval') {
+      problems.push(`${name} must be a positive number of milliseconds, at most ${most}: ${show(value)}`)
+    }
+  }
+  for (const [name, least] of [
+    ['maxRecoveries', 0],
+    ['batchSize', 1],
+    ['maxPayloadBytes', 1],
+    ['capacity', 0],
+  ] as const) {
+    const value: unknown = config[name]
+    if (value === undefined && name === 'capacity') continue
+    if (!Number.isSafeInteger(value) || (value as number) < least) {
+      problems.push(`${name} must be a whole number of at least ${least}: ${show(value)}`)
+    }
+  }
+  if (config.batchSize > 5_000) problems.push(`batchSize must be at most 5000: ${show(config.batchSize)}`)
+  const { heartbeatInterval, orphanThreshold, safetyMargin, gcLockTtl } = config
+  if (orphanThreshold < 3 * heartbeatInterval) {
+    problems.push(
+      `orphanThreshold (${orphanThreshold}) must be at least 3 × heartbeatInterval (3 × ${heartbeatInterval})`,
+    )
+  }
+  if (safetyMargin > orphanThreshold - 2 * heartbeatInterval) {
+    problems.push(
+      `safetyMargin (${safetyMargin}) must leave two heartbeats within orphanThreshold (at most ${orphanThreshold - 2 * heartbeatInterval})`,
+    )
+  }
+  if (gcLockTtl < 2 * heartbeatInterval) {
+    problems.push(
+      `gcLockTtl (${gcLockTtl}) must be at least 2 × heartbeatInterval (2 × ${heartbeatInterval})`,
+    )
+  }
+}
+
+function checkAdapters(adapters: unknown, problems: string[]): void {
+  if (!Array.isArray(adapters) || adapters.length === 0) {
+    problems.push(`adapters must be an array of at least one adapter: ${show(adapters)}`)
+    return
+  }
+  const names = new Set<string>()
+  for (const [index, adapter] of (adapters as Partial<QueueAdapter>[]).entries()) {
+    const { name } = adapter ?? {}
+    if (typeof adapter?.recover !== 'function' || typeof adapter.capabilities !== 'object') {
+      problems.push(`adapters[${index}] is no adapter: it lacks recover() or capabilities`)
+    }
+    if (!isStorableId(name)) {
+      problems.push(
+        `adapters[${index}].name must be 1 to 191 characters, not ending with a space: ${show(name)}`,
+      )
+    } else if (names.has(name)) {
+      problems.push(`two adapters are named ${show(name)}: give one of them another name`)
+    } else {
+      names.add(name)
+    }
+  }
+}
+
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'object' && value !== null)
+    return Array.isArray(value) ? `an array of ${value.length}` : 'an object'
+  return String(value)
+}

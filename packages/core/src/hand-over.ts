@@ -1,0 +1,63 @@
+import type { QueueAdapter } from './adapter.js'
+import { settleDoubtful } from './doubtful.js'
+import type { Events } from './events.js'
+import type { Incarnation } from './incarnation.js'
+import type { Recovery } from './recovery/recovery.js'
+import { deleteEmptyProcesses, releaseProcess } from './store/processes.js'
+import type { Store } from './store/store.js'
+import { givenBackOwner } from './store/tasks.js'
+
+export interface HandOverParts {
+  readonly store: Store
+  readonly events: Events
+  readonly adapters: readonly QueueAdapter[]
+  readonly recovery: Recovery
+}
+
+/** Recovers at once what this process gives back alive, rather than with the next sweep. */
+export class HandOver {
+  readonly #parts: HandOverParts
+  readonly #underWay = new Set<Promise<void>>()
+
+  constructor(parts: HandOverParts) {
+    this.#parts = parts
+  }
+
+  /** Recovers the tasks of an owner that is not alive. Never rejects: the next sweep does what fails here. */
+  recover(processId: string, state: 'released' | null = null): Promise<void> {
+    const { adapters, recovery, events } = this.#parts
+    const recoverAll = async (): Promise<void> => {
+      for (const adapter of adapters) {
+        await recovery.recoverOwner({ processId, state, orphanedForMs: null }, { adapter })
+      }
+    }
+    const work = recoverAll()
+      .catch((error) =>
+        events.fail(`could not recover what ${processId} gave back; the next sweep does`, error),
+      )
+      .finally(() => this.#underWay.delete(work))
+    this.#underWay.add(work)
+    return work
+  }
+
+  /** Carries out writes whose outcome was unknown, until it is known. */
+  async settle(incarnation: Incarnation): Promise<void> {
+    const { store, events } = this.#parts
+    try {
+      await settleDoubtful(store, incarnation, (owner) => this.recover(owner))
+    } catch (error) {
+      events.fail('could not settle writes of unknown outcome; the next heartbeat tries again', error)
+    }
+  }
+
+  /** Takes a process of ours that beats no more off the list, and recovers what it still held. */
+  async leave(processId: string): Promise<void> {
+    const { store } = this.#parts
+    await releaseProcess(store, processId)
+    await this.recover(processId, 'released')
+    // What was given back one by one just now may be under way still.
+    await Promise.all(this.#underWay)
+    await this.recover(givenBackOwner(processId, 'release'))
+    await deleteEmptyProcesses(store)
+  }
+}

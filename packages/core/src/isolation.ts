@@ -1,0 +1,116 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+/** Leaves the place that was taken. */
+export type Leave = () => void
+
+interface Waiter {
+  readonly alone: boolean
+  admit(): void
+}
+
+/** Milliseconds after which an ordinary task waits no longer for a suspect. */
+const PATIENCE = 60_000
+
+/**
+ * Keeps suspects apart: a job that was in flight in two dying processes shares its process with no other task, so that
+ * whoever kills it next is known. Ordinary tasks wait while a suspect runs or waits for the others to end; suspects and
+ * ordinary tasks take turns.
+ */
+export class Isolation {
+  readonly #inside = new AsyncLocalStorage<true>()
+  readonly #patience: number
+  #together = 0
+  #alone = false
+  #waiting: Waiter[] = []
+
+  constructor(patience: number = PATIENCE) {
+    this.#patience = patience
+  }
+
+  /**
+   * Takes a place beside other ordinary tasks. Work in `within` never waits: who it would wait for may be waiting for
+   * it. Others wait at most 60 s, for the same reason.
+   */
+  enter(signal: AbortSignal): Promise<Leave> {
+    if (this.#inside.getStore()) return Promise.resolve(() => undefined)
+    if (!this.#alone && this.#waiting.length === 0) return Promise.resolve(this.#join())
+    return this.#wait(false, signal)
+  }
+
+  /** Takes the process for one task alone. */
+  enterAlone(signal: AbortSignal): Promise<Leave> {
+    if (this.#inside.getStore()) return Promise.resolve(() => undefined)
+    return this.#wait(true, signal)
+  }
+
+  /** Runs a task's work, so that what it registers in turn is not kept waiting for it. */
+  within<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inside.run(true, work)
+  }
+
+  #join(): Leave {
+    this.#together += 1
+    return once(() => {
+      this.#together -= 1
+      this.#admit()
+    })
+  }
+
+  #takeAlone(): Leave {
+    this.#alone = true
+    return once(() => {
+      this.#alone = false
+      // Ordinary tasks that waited come first, or a row of suspects would keep them out for long.
+      this.#waiting.sort((a, b) => Number(a.alone) - Number(b.alone))
+      this.#admit()
+    })
+  }
+
+  #wait(alone: boolean, signal: AbortSignal): Promise<Leave> {
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined
+      const leaveQueue = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', abort)
+        this.#waiting = this.#waiting.filter((other) => other !== waiter)
+      }
+      const abort = (): void => {
+        leaveQueue()
+        this.#admit()
+        reject(signal.reason)
+      }
+      const waiter: Waiter = {
+        alone,
+        admit: () => {
+          leaveQueue()
+          resolve(alone ? this.#takeAlone() : this.#join())
+        },
+      }
+      if (signal.aborted) {
+        reject(signal.reason)
+        return
+      }
+      signal.addEventListener('abort', abort)
+      if (!alone) timer = setTimeout(waiter.admit, this.#patience)
+      this.#waiting.push(waiter)
+      this.#admit()
+    })
+  }
+
+  /** Lets in whoever is first, and all that may be in beside it. */
+  #admit(): void {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      if (this.#alone || (first.alone && this.#together > 0)) return
+      first.admit()
+    }
+  }
+}
+
+function once(work: () => void): Leave {
+  let done = false
+  return () => {
+    if (done) return
+    done = true
+    work()
+  }
+}

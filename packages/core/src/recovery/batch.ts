@@ -1,0 +1,130 @@
+import type { Transaction } from 'kysely'
+import type { DecidedJob, JobOutcome, Orphan, OrphanedJob, QueueAdapter } from '../adapter.js'
+import type { PayloadCodec } from '../codec.js'
+import { AdapterError, AdapterTimeoutError } from '../errors.js'
+import { fullTaskId } from '../identity.js'
+import type { Logger } from '../logger.js'
+import type { MonitorConfig } from '../options.js'
+import { readPayload } from '../payload.js'
+import { readCrashes } from '../store/crashes.js'
+import type { Store } from '../store/store.js'
+import { causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
+import { withTimeout } from '../timeout.js'
+import { contextOf } from './context.js'
+import { decide, isCrash } from './decide.js'
+import type { BatchReport } from './settle.js'
+
+/** What recovers one owner's tasks of one queue. */
+export interface BatchScope {
+  readonly store: Store
+  readonly config: MonitorConfig
+  readonly codec: PayloadCodec | undefined
+  readonly adapter: QueueAdapter
+  readonly owner: OrphanOwner
+  readonly logger: Logger
+  /** Who recovers, for the history. */
+  readonly byProcess: string
+  /** Aborts when the recovery must end. */
+  readonly signal: AbortSignal
+}
+
+export interface Batch extends BatchReport {
+  /** Where the next batch goes on; undefined when this was the last. */
+  readonly next: string | undefined
+}
+
+/** A job that is not given to its adapter yet: its crash is counted and its row kept for `ms`. */
+export interface HeldJob {
+  readonly job: DecidedJob
+  readonly ms: number
+}
+
+/** What came of some rows, before it is written down. */
+export interface CarriedOut {
+  readonly rows: readonly OrphanRow[]
+  readonly jobs: readonly DecidedJob[]
+  readonly outcomes: readonly JobOutcome[]
+  readonly held: readonly HeldJob[]
+  readonly unreadable: readonly { readonly row: OrphanRow; readonly error: unknown }[]
+}
+
+/** Reads the rows, expands them to jobs, decides each, and lets the adapter carry the decisions out. */
+export async function carryOut(
+  scope: BatchScope,
+  rows: readonly OrphanRow[],
+  trx: Transaction<unknown> | undefined,
+): Promise<CarriedOut> {
+  const { adapter } = scope
+  const context = contextOf(scope, trx)
+  const { orphans, readable, unreadable } = read(scope, rows)
+  const expanded = adapter.expand
+    ? await answered(scope, 'expands', adapter.expand(orphans, context))
+    : orphans.map((orphan): OrphanedJob => ({ orphan, jobRef: orphan.jobRef }))
+  const { jobs, held } = await decideAll(scope, readable, expanded)
+  const outcomes = jobs.length === 0 ? [] : await answered(scope, 'recovers', adapter.recover(jobs, context))
+  if (!Array.isArray(outcomes) || outcomes.length !== jobs.length) {
+    throw new AdapterError(
+      `Adapter ${JSON.stringify(adapter.name)} answered ${outcomes?.length} outcomes for ${jobs.length} jobs.`,
+    )
+  }
+  return { rows: readable, jobs, outcomes, held, unreadable }
+}
+
+/** A queue that hangs must not hold up this process's sweeps for ever. */
+async function answered<T>({ adapter, config }: BatchScope, does: string, answer: Promise<T>): Promise<T> {
+  const what = `adapter ${JSON.stringify(adapter.name)} ${does}`
+  return withTimeout(answer, config.gcLockTtl, what, AdapterTimeoutError)
+}
+
+function read({ owner, codec }: BatchScope, rows: readonly OrphanRow[]) {
+  const orphans: Orphan[] = []
+  const readable: OrphanRow[] = []
+  const unreadable: { row: OrphanRow; error: unknown }[] = []
+  for (const row of rows) {
+    try {
+      orphans.push(orphanOf(row, owner, readPayload(row.payload, codec)))
+      readable.push(row)
+    } catch (error) {
+      unreadable.push({ row, error })
+    }
+  }
+  return { orphans, readable, unreadable }
+}
+
+function orphanOf({ id, queue, jobRef, onCrash }: OrphanRow, owner: OrphanOwner, payload: unknown): Orphan {
+  const { processId, orphanedForMs } = owner
+  const policy = onCrash === 'requeue' || onCrash === 'quarantine' ? onCrash : null
+  const base = { fullId: fullTaskId(processId, id), processId, taskId: id, queue, jobRef, payload }
+  return { ...base, cause: causeOf(owner), onCrash: policy, orphanedForMs }
+}
+
+/** Adds this crash to each job's count and decides what becomes of it. */
+async function decideAll(
+  { store, config, adapter }: BatchScope,
+  rows: readonly OrphanRow[],
+  orphaned: readonly OrphanedJob[],
+): Promise<{ jobs: DecidedJob[]; held: HeldJob[] }> {
+  const rowOf = new Map(rows.map((row) => [row.id, row]))
+  const refs = orphaned.flatMap(({ jobRef }) => (jobRef === null ? [] : [jobRef]))
+  const counts = await readCrashes(store, adapter.name, refs, config.crashWindow)
+  // A row that stands for many jobs can't be kept for one of them.
+  const mayHold = !adapter.capabilities.delay && adapter.expand === undefined
+  const jobs: DecidedJob[] = []
+  const held: HeldJob[] = []
+  for (const job of orphaned) {
+    const counted = rowOf.get(job.orphan.taskId)?.crashes ?? null
+    const before = job.jobRef === null ? 0 : (counts.get(job.jobRef) ?? 0)
+    const crashes = counted ?? (isCrash(job) ? before + 1 : before)
+    const recoveryId = recoveryIdOf(job)
+    const decision = await decide(job, crashes, config)
+    const decided: DecidedJob = { ...job, crashes, recoveryId, decision }
+    const pause = decision.kind === 'requeue' ? (decision.notBefore ?? 0) : 0
+    if (!mayHold || pause === 0) jobs.push(decided)
+    else if (counted === null) held.push({ job: decided, ms: pause })
+    else jobs.push({ ...decided, decision: { kind: 'requeue' } }) // It has waited.
+  }
+  return { jobs, held }
+}
+
+const recoveryIdOf = ({ orphan, jobRef }: OrphanedJob): string =>
+  jobRef === null ? orphan.fullId : `${orphan.fullId}#${jobRef}`

@@ -1,0 +1,31 @@
+import type { Transaction } from 'kysely'
+import type { QueueAdapter, RecoveryContext } from '../adapter.js'
+import { AdapterError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import type { Store } from '../store/store.js'
+import { registeredJobs } from '../store/tasks.js'
+
+interface ContextParts {
+  readonly store: Store
+  readonly adapter: QueueAdapter
+  readonly logger: Logger
+  readonly signal: AbortSignal
+}
+
+/** What an adapter is given to recover with. */
+export function contextOf(
+  { store, adapter, logger, signal }: ContextParts,
+  trx: Transaction<unknown> | undefined,
+): RecoveryContext {
+  return {
+    get trx(): Transaction<unknown> {
+      if (trx !== undefined) return trx
+      throw new AdapterError(
+        `Adapter ${JSON.stringify(adapter.name)} declares atomicRecovery: false, so it has no transaction to join.`,
+      )
+    },
+    logger,
+    signal,
+    registered: (refs) => registeredJobs(store, adapter.name, refs),
+  }
+}

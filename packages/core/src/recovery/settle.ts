@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto'
+import type { DecidedJob, JobOutcome } from '../adapter.js'
+import { jittered } from '../clock.js'
+import {
+  messageOf,
+  type QuarantinedEvent,
+  type RecoveredEvent,
+  storable,
+  storedMessageOf,
+} from '../events.js'
+import { fullTaskId } from '../identity.js'
+import { writeCrashes } from '../store/crashes.js'
+import { insertRecoveries } from '../store/history.js'
+import { insertQuarantine, type QuarantineRecord } from '../store/quarantine.js'
+import type { TransactionStore } from '../store/store.js'
+import { deleteOrphans, holdOrphan, type OrphanRow, postponeOrphan } from '../store/tasks.js'
+import type { BatchScope, CarriedOut } from './batch.js'
+import { isCrash } from './decide.js'
+
+export interface FailedRecovery {
+  readonly taskId: string
+  readonly queue: string
+  readonly jobRef: string | null
+  readonly error: string
+  /** How often recovering this task has failed, this time included. */
+  readonly attempts: number
+}
+
+/** What a recovery did; told to the world only once its transaction has committed. */
+export interface BatchReport {
+  readonly recovered: RecoveredEvent[]
+  readonly quarantined: QuarantinedEvent[]
+  readonly failed: FailedRecovery[]
+}
+
+export const emptyReport = (): BatchReport => ({ recovered: [], quarantined: [], failed: [] })
+
+export function addReport(to: BatchReport, { recovered, quarantined, failed }: BatchReport): void {
+  to.recovered.push(...recovered)
+  to.quarantined.push(...quarantined)
+  to.failed.push(...failed)
+}
+
+/** Outcomes that show that the job was in flight in the dead process; the others met it elsewhere. */
+const COUNTED: ReadonlySet<JobOutcome['kind']> = new Set(['requeued', 'exhausted', 'quarantined'])
+
+/** Longest pause before a failed recovery is tried again, in ms. */
+const MAX_RETRY = 60_000
+
+/** Writes down what the adapter did and ends the rows, except those with a job that failed or is held back. */
+export async function settle(
+  scope: BatchScope,
+  store: TransactionStore,
+  { rows, jobs, outcomes, held, unreadable }: CarriedOut,
+): Promise<BatchReport> {
+  const { adapter, owner } = scope
+  const report = emptyReport()
+  const rowOf = new Map(rows.map((row) => [row.id, row]))
+  const kept = new Map<OrphanRow, unknown>()
+  const crashes = new Map<string, number>()
+  const quarantine: QuarantineRecord[] = []
+  const history: RecoveredEvent[] = []
+
+  for (const [index, job] of jobs.entries()) {
+    const outcome = outcomes[index]!
+    const row = rowOf.get(job.orphan.taskId)!
+    if (outcome.kind === 'failed') {
+      kept.set(row, outcome.error)
+      continue
+    }
+    const event = recoveredEvent(job, outcome)
+    history.push(event)
+    if (isCrash(job) && event.newJobRef !== null && COUNTED.has(outcome.kind)) {
+      crashes.set(event.newJobRef, job.crashes)
+    }
+    const reason = quarantineReason(job, outcome)
+    if (reason === undefined) {
+      report.recovered.push(event)
+    } else {
+      const record = quarantineRecord(scope, row, job, reason)
+      quarantine.push(record)
+      report.quarantined.push(quarantinedEvent(record))
+    }
+  }
+  for (const { job } of held) if (job.jobRef !== null) crashes.set(job.jobRef, job.crashes)
+  await writeCrashes(store, adapter.name, crashes)
+  for (const { row, error } of unreadable) {
+    const record = unreadableRecord(scope, row, error)
+    quarantine.push(record)
+    report.quarantined.push(quarantinedEvent(record))
+  }
+  await insertQuarantine(store, quarantine)
+  await insertRecoveries(
+    store,
+    history.map((event) => ({ ...event, id: randomUUID(), byProcess: scope.byProcess })),
+  )
+  const waiting = new Set(held.map(({ job }) => job.orphan.taskId))
+  const ended = rows.filter((row) => !kept.has(row) && !waiting.has(row.id))
+  const gone = [...ended, ...unreadable.map(({ row }) => row)].map(({ id }) => id)
+  await deleteOrphans(store, owner.processId, gone)
+  for (const { job, ms } of held) {
+    const { taskId: id } = job.orphan
+    await holdOrphan(store, { owner: owner.processId, id, crashes: job.crashes, ms })
+  }
+  for (const [row, error] of kept) report.failed.push(await postpone(scope, store, row, error))
+  return report
+}
+
+/** Keeps a row whose recovery failed, with the error and a growing pause. */
+export async function postpone(
+  { owner }: BatchScope,
+  store: TransactionStore,
+  row: OrphanRow,
+  error: unknown,
+): Promise<FailedRecovery> {
+  const attempts = Number(row.attempts) + 1
+  const retryIn = Math.round(jittered(Math.min(MAX_RETRY, 500 * 2 ** attempts)))
+  const text = storedMessageOf(error)
+  await postponeOrphan(store, { owner: owner.processId, id: row.id, error: text, retryIn })
+  return {
+    taskId: fullTaskId(owner.processId, row.id),
+    queue: row.queue,
+    jobRef: row.jobRef,
+    error: text,
+    attempts,
+  }
+}
+
+function recoveredEvent({ orphan, jobRef, crashes }: DecidedJob, outcome: JobOutcome): RecoveredEvent {
+  const { fullId: taskId, queue, processId: fromProcess, orphanedForMs, cause } = orphan
+  const newJobRef = outcome.kind === 'requeued' ? outcome.jobRef : jobRef
+  return {
+    taskId,
+    queue,
+    jobRef,
+    newJobRef,
+    outcome: outcome.kind,
+    fromProcess,
+    cause,
+    crashes,
+    orphanedForMs,
+  }
+}
+
+function quarantinedEvent(record: QuarantineRecord): QuarantinedEvent {
+  const { id, taskId, queue, jobRef, processId: fromProcess, reason, lastError, crashes } = record
+  return { id, taskId, queue, jobRef, fromProcess, reason, lastError, crashes }
+}
+
+function quarantineReason({ decision }: DecidedJob, outcome: JobOutcome): string | undefined {
+  if (outcome.kind === 'exhausted') return outcome.reason
+  if (outcome.kind !== 'quarantined') return undefined
+  return decision.kind === 'quarantine' ? decision.reason : 'quarantined by its adapter'
+}
+
+/** The last error is that of its recovery, if that failed before; else what ended the process it was in. */
+function quarantineRecord(
+  { owner }: BatchScope,
+  { id, queue, payload, lastError }: OrphanRow,
+  { jobRef, crashes, orphan }: DecidedJob,
+  reason: string,
+): QuarantineRecord {
+  const end = orphan.cause === 'overdue' ? 'it ran for longer than its maxRuntime' : 'the process died'
+  return {
+    id: randomUUID(),
+    taskId: fullTaskId(owner.processId, id),
+    processId: owner.processId,
+    queue,
+    jobRef,
+    payload,
+    reason: storable(reason),
+    lastError: lastError ?? `${end} with it in flight: ${owner.processId}`,
+    crashes,
+  }
+}
+
+/** Rows that can't be read can't be recovered by anyone before a person has done something about it. */
+function unreadableRecord({ owner }: BatchScope, row: OrphanRow, error: unknown): QuarantineRecord {
+  const { queue, jobRef, payload } = row
+  return {
+    id: randomUUID(),
+    taskId: fullTaskId(owner.processId, row.id),
+    processId: owner.processId,
+    queue,
+    jobRef,
+    payload,
+    reason: storable(messageOf(error)),
+    lastError: storedMessageOf(error),
+    crashes: Number(row.crashes ?? 1),
+  }
+}

@@ -1,0 +1,157 @@
+import { sql } from 'kysely'
+import type { Dialect, ErrorKind } from './dialect.js'
+import {
+  columnList,
+  INSERTED,
+  insertedValues,
+  isSuspect,
+  type NewTask,
+  REPLACED,
+  type TaskInsertion,
+  type TaskInsertResult,
+} from './new-tasks.js'
+import { inTransaction, type Store, valuesList } from './store.js'
+
+/** Error numbers of MySQL and MariaDB: https://dev.mysql.com/doc/mysql-errors/9.4/en/server-error-reference.html */
+const KINDS: Readonly<Record<number, ErrorKind>> = {
+  1020: 'transient', // ER_CHECKREAD: the row changed under MariaDB's snapshot
+  1205: 'transient', // ER_LOCK_WAIT_TIMEOUT
+  1213: 'transient', // ER_LOCK_DEADLOCK
+  1062: 'duplicate', // ER_DUP_ENTRY
+  1290: 'read-only', // ER_OPTION_PREVENTS_STATEMENT
+  1792: 'read-only', // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+  1836: 'read-only', // ER_READ_ONLY_MODE
+  1049: 'missing-table', // ER_BAD_DB_ERROR
+  1146: 'missing-table', // ER_NO_SUCH_TABLE
+  1153: 'bad-value', // ER_NET_PACKET_TOO_LARGE
+  1264: 'bad-value', // ER_WARN_DATA_OUT_OF_RANGE
+  1366: 'bad-value', // ER_TRUNCATED_WRONG_VALUE_FOR_FIELD
+  1406: 'bad-value', // ER_DATA_TOO_LONG
+}
+
+const now = sql`utc_timestamp(3)`
+const nowMs = sql<number>`timestampdiff(microsecond, '1970-01-01', ${now}) div 1000`
+
+/** The driver escapes values into the statement's text, which can double a payload. */
+const PACKET_SHARE = 2.5
+
+const onDuplicateReplace = (columns: readonly string[]) =>
+  sql`on duplicate key update ${sql.join(columns.map((name) => sql`${sql.id(name)} = values(${sql.id(name)})`))}`
+
+/** MySQL 8 and newer, MariaDB 10.6 and newer: only what both understand. */
+export const mysql: Dialect = {
+  name: 'mysql',
+  types: {
+    id: sql`varchar(191) character set utf8mb4 collate utf8mb4_bin`,
+    text: sql`longtext character set utf8mb4 collate utf8mb4_bin`,
+    time: sql`datetime(3)`,
+  },
+  // The start of the statement, not the end of its wait for a lock: so a lease is rather too short than too long.
+  now,
+  nowMs,
+  after: (ms) => sql`date_add(${now}, interval round((${ms}) * 1000) microsecond)`,
+  msSince: (column) => sql<number>`timestampdiff(microsecond, ${column}, ${now}) div 1000`,
+  onConflictReplace: (_key, columns) => onDuplicateReplace(columns),
+  // `insert ignore` would cut values that are too long as well.
+  onConflictKeep: ([first]) => sql`on duplicate key update ${sql.id(first!)} = ${sql.id(first!)}`,
+  insertTasks,
+  async writeAndReadClock(db, statement) {
+    const { numAffectedRows = 0n } = await statement.execute(db)
+    if (numAffectedRows === 0n) return undefined
+    const { rows } = await sql<{ now: number | string }>`select ${nowMs} as now`.execute(db)
+    return Number(rows[0]!.now)
+  },
+  // Only a session setting can do this here; it is put back before anyone else gets the connection.
+  async limitSilence(trx, ms, work) {
+    const { rows } = await sql<{ old: number | string }>`select @@session.wait_timeout as old`.execute(trx)
+    const set = (seconds: number) => sql`set session wait_timeout = ${sql.lit(seconds)}`.execute(trx)
+    await set(Math.max(1, Math.ceil(ms / 1000)))
+    try {
+      return await work()
+    } finally {
+      await set(Number(rows[0]!.old))
+    }
+  },
+  async maxPayloadBytes(db) {
+    const { rows } = await sql<{ max: number | string }>`select @@max_allowed_packet as max`.execute(db)
+    return Math.floor(Number(rows[0]!.max) / PACKET_SHARE)
+  },
+  withMigrationLock(db, name, work) {
+    const locked: typeof work = async (connection) => {
+      // Lock names are the server's, not the database's, and may have 64 characters.
+      const lock = sql`sha1(concat(database(), ' ', ${name}))`
+      const { rows } = await sql<{
+        got: number | string | null
+      }>`select get_lock(${lock}, 60) as got`.execute(connection)
+      if (Number(rows[0]!.got) !== 1) throw new Error('another migration holds the lock for more than 60 s')
+      try {
+        return await work(connection)
+      } finally {
+        await sql`select release_lock(${lock}) as released`.execute(connection)
+      }
+    }
+    return db.isTransaction ? locked(db) : db.connection().execute(locked)
+  },
+  errorKind(error) {
+    const errno = typeof error === 'object' && error !== null && 'errno' in error ? error.errno : undefined
+    return typeof errno === 'number' ? (KINDS[errno] ?? 'other') : 'other'
+  },
+}
+
+/**
+ * A lone task is one statement; why it was not written is asked only then. Several are one transaction, since no
+ * statement here tells which of its rows it wrote.
+ */
+async function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
+  const { processId, tasks } = insertion
+  if (tasks.length === 1 && (await insertOne(store, insertion, tasks[0]!))) {
+    return { alive: true, suspects: new Set() }
+  }
+  return inTransaction(store, async (inner) => {
+    const { db, tables } = inner
+    const alive = await sql`
+      select process_id from ${tables.processes}
+      where process_id = ${processId} and state = 'alive' lock in share mode`.execute(db)
+    if (alive.rows.length === 0) return { alive: false, suspects: new Set() }
+    const suspects = await findSuspects(inner, insertion)
+    const rows = tasks
+      .filter(({ id }) => !suspects.has(id))
+      .map((task) => [processId, ...insertedValues(task), now, 0])
+    if (rows.length > 0) {
+      await sql`
+        insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
+        values ${valuesList(rows)} ${onDuplicateReplace(REPLACED)}`.execute(db)
+    }
+    return { alive: true, suspects }
+  })
+}
+
+async function insertOne(store: Store, insertion: TaskInsertion, task: NewTask): Promise<boolean> {
+  const { db, tables } = store
+  const { processId, suspectFrom } = insertion
+  const mayBeSuspect = task.jobRef !== null && suspectFrom !== Number.POSITIVE_INFINITY
+  const innocent = mayBeSuspect
+    ? sql`and not ${isSuspect(store, insertion, sql`${task.queue}`, sql`${task.jobRef}`)}`
+    : sql``
+  const { numAffectedRows } = await sql`
+    insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
+    select p.process_id, ${sql.join(insertedValues(task))}, ${now}, 0 from ${tables.processes} as p
+    where p.process_id = ${processId} and p.state = 'alive' ${innocent} lock in share mode
+    ${onDuplicateReplace(REPLACED)}`.execute(db)
+  return numAffectedRows !== 0n
+}
+
+/** Those of the given tasks whose job is a suspect, by id. */
+async function findSuspects(store: Store, insertion: TaskInsertion): Promise<Set<string>> {
+  const { suspectFrom, crashWindow, tasks } = insertion
+  const withRef = tasks.filter(({ jobRef }) => jobRef !== null)
+  if (suspectFrom === Number.POSITIVE_INFINITY || withRef.length === 0) return new Set()
+  const { db, dialect, tables } = store
+  const pairs = valuesList(withRef.map(({ queue, jobRef }) => [queue, jobRef]))
+  const { rows } = await sql<{ queue: string; job_ref: string }>`
+    select queue, job_ref from ${tables.crashes}
+    where (queue, job_ref) in (${pairs}) and count >= ${suspectFrom}
+      and last_crash_at > ${dialect.after(-crashWindow)}`.execute(db)
+  const found = new Set(rows.map(({ queue, job_ref }) => `${queue}\0${job_ref}`))
+  return new Set(withRef.filter(({ queue, jobRef }) => found.has(`${queue}\0${jobRef}`)).map(({ id }) => id))
+}
