@@ -1,12 +1,12 @@
-import { connect, until } from '@holdfast/chaos'
+import { connect, onPostgres, STEPPED_CLOCK, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture, refs } from './support/fixture.js'
 import { enqueuedRefs, taskRows } from './support/table-queue.js'
 
 /**
- * A database clock that can be stepped: our own clock_timestamp() comes before the built-in one in the search path, and
- * adds an offset that the test sets.
+ * A database clock that can be stepped by an offset that the test sets. On Postgres our own clock_timestamp() comes
+ * before the built-in one in the search path; MySQL's can't be replaced, so there the connection adds the offset.
  */
 describe('the database’s clock', () => {
   let fixture: Fixture
@@ -14,16 +14,23 @@ describe('the database’s clock', () => {
 
   beforeEach(async () => {
     fixture = await Fixture.create()
-    await sql`create table clock_offset (ms float8)`.execute(fixture.db)
+    await sql`create table clock_offset (ms bigint)`.execute(fixture.db)
     await sql`insert into clock_offset values (0)`.execute(fixture.db)
+    url = fixture.database.url
+    if (!onPostgres()) {
+      url = `${url}?${STEPPED_CLOCK}`
+      return
+    }
     await sql`
       create function public.clock_timestamp() returns timestamptz language sql volatile as
       $$ select pg_catalog.clock_timestamp() + (select ms from public.clock_offset) * interval '1 millisecond' $$`.execute(
       fixture.db,
     )
-    const stepped = new URL(fixture.database.url)
-    stepped.searchParams.set('options', '-c search_path=public,pg_catalog')
-    url = stepped.href
+    const name = new URL(url).pathname.slice(1)
+    await sql`alter database ${sql.id(name)} set search_path = public, pg_catalog`.execute(fixture.db)
+    // Also a pooler's connections, which would keep their search path.
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid()`.execute(fixture.db)
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { acquireLock, ensureLock, holdsLock, releaseLock, renewLock } from '../src/store/locks.js'
 import { openStore, type Store } from '../src/store/store.js'
 import { Fixture } from './support/fixture.js'
+import { ago, HOUR, SECOND } from './support/sql.js'
 
 describe('the GC lock', () => {
   let fixture: Fixture
@@ -16,8 +17,9 @@ describe('the GC lock', () => {
     sql`
     insert into holdfast_processes (process_id, state, hostname, pid, version, heartbeat_interval_ms,
       orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
-    select id, 'alive', 'h', 1, '0', 100, 1000, 0, now(), now(), now() + interval '1 hour'
-    from unnest(${ids}::text[]) as id`.execute(fixture.db)
+    values ${sql.join(
+      ids.map((id) => sql`(${id}, 'alive', 'h', 1, '0', 100, 1000, 0, ${ago(0)}, ${ago(0)}, ${ago(-HOUR)})`),
+    )}`.execute(fixture.db)
 
   beforeEach(async () => {
     fixture = await Fixture.create()
@@ -40,7 +42,7 @@ describe('the GC lock', () => {
     ['is dead', sql`update holdfast_processes set state = 'dead' where process_id = 'a'`],
     [
       'has no lease',
-      sql`update holdfast_processes set lease_expires_at = now() - interval '1 s' where process_id = 'a'`,
+      sql`update holdfast_processes set lease_expires_at = ${ago(SECOND)} where process_id = 'a'`,
     ],
   ])('is taken from a holder that %s, long before it runs out', async (_, end) => {
     await acquire('a')
@@ -77,9 +79,10 @@ describe('the GC lock', () => {
     const refused = await acquire('b', 60_000, 60_000)
     expect(refused.term).toBeUndefined()
     expect(refused.waitMs).toBeGreaterThan(30_000)
-    const { rows } = await sql`select holder, last_run_at is not null as ran from holdfast_locks
+    const { rows } =
+      await sql`select holder, case when last_run_at is null then 'no' else 'yes' end as ran from holdfast_locks
       where name = ${name}`.execute(fixture.db)
-    expect(rows).toEqual([{ holder: null, ran: true }])
+    expect(rows).toEqual([{ holder: null, ran: 'yes' }])
     expect((await acquire('b', 60_000, 0)).term).toBe(2)
   })
 

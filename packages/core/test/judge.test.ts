@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Lease } from '../src/lease.js'
 import { Fixture } from './support/fixture.js'
+import { ago, HOUR } from './support/sql.js'
 import { taskRows } from './support/table-queue.js'
 
 const times = { heartbeatInterval: 100, orphanThreshold: 400, safetyMargin: 100 }
@@ -18,8 +19,9 @@ describe('who may judge whom', () => {
     sql`
     insert into holdfast_processes (process_id, state, hostname, pid, version, heartbeat_interval_ms,
       orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
-    select ${processId}, 'alive', 'h', 1, '0', 100, ${orphanThreshold}::int, 0, t, t, t
-    from (select clock_timestamp() - interval '1 hour' as t) as past`.execute(fixture.db)
+    values (${processId}, 'alive', 'h', 1, '0', 100, ${orphanThreshold}, 0, ${ago(HOUR)}, ${ago(HOUR)}, ${ago(HOUR)})`.execute(
+      fixture.db,
+    )
 
   it('a process judges another only after beating without a gap for as long as the other’s lease', async () => {
     await expired('h:1:short', 500)
@@ -41,7 +43,7 @@ describe('who may judge whom', () => {
   it('leaves alone whoever came back to life between being seen and being fenced', async () => {
     await expired('h:1:back', 500)
     const monitor = await fixture.started()
-    await sql`update holdfast_processes set lease_expires_at = clock_timestamp() + interval '1 hour'
+    await sql`update holdfast_processes set lease_expires_at = ${ago(-HOUR)}
       where process_id = 'h:1:back'`.execute(fixture.db)
     let sweeps = 0
     monitor.on('sweep', () => sweeps++)

@@ -1,5 +1,5 @@
-import { until } from '@holdfast/chaos'
-import { type Services, startServices } from '@holdfast/services'
+import { legDatabase, servicesOf, until } from '@holdfast/chaos'
+import { type RunningService, type Services, startServices } from '@holdfast/services'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TaskHandle } from '../src/index.js'
 import { Fixture, refs } from './support/fixture.js'
@@ -7,11 +7,14 @@ import { enqueuedRefs, taskRows } from './support/table-queue.js'
 
 describe('the database stopped for longer than the lease', () => {
   let services: Services
+  /** The database server, behind a pooler where there is one. */
+  let server: RunningService
   let fixture: Fixture
 
   beforeEach(async () => {
-    services = await startServices(['postgres'], { private: true, durable: true })
-    fixture = await Fixture.create(services.get('postgres').url)
+    services = await startServices(servicesOf(legDatabase()), { private: true, durable: true })
+    server = services.get(servicesOf(legDatabase())[0]!)
+    fixture = await Fixture.create(services.get(legDatabase()).url, server.url)
   })
   afterEach(async () => {
     await fixture[Symbol.asyncDispose]()
@@ -20,9 +23,9 @@ describe('the database stopped for longer than the lease', () => {
 
   /** Stops the server in the middle of everything and starts it when every lease has long run out. */
   async function outage(during: () => Promise<void>): Promise<void> {
-    await services.get('postgres').stop('immediate')
+    await server.stop('immediate')
     await during()
-    await services.get('postgres').start()
+    await server.start()
   }
 
   it('under load: no live task is recovered, none is lost, and the dead are found afterwards', async () => {
@@ -119,9 +122,9 @@ describe('the database stopped for longer than the lease', () => {
     await monitor.register({ payload: null, jobRef: 'a' })
     const errors: string[] = []
     monitor.on('error', (error) => errors.push(error.message))
-    await services.get('postgres').pause()
+    await server.pause()
     await monitor.stop({ drain: 0 })
-    await services.get('postgres').resume()
+    await server.resume()
     expect(errors.join()).toContain('others find it when its lease ends')
   })
 

@@ -5,9 +5,11 @@ export interface ChildOptions {
   /** Handed to the script as `process.env.CHILD_OPTIONS`, as JSON. */
   readonly options?: unknown
   readonly env?: Readonly<Record<string, string>>
-  /** Loader arguments for node. @default tsx, so that a script may be TypeScript */
+  /** Loader arguments for node. @default tsx, so that a script may be TypeScript, and the leg's Kysely */
   readonly execArgv?: readonly string[]
 }
+
+const LOADERS = ['--import', 'tsx', '--import', new URL('../hooks/kysely.mjs', import.meta.url).href]
 
 const alive = new Set<ChildProcess>()
 process.once('exit', () => {
@@ -21,7 +23,7 @@ export class Child {
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
   #output = ''
 
-  constructor(script: string | URL, { options, env, execArgv = ['--import', 'tsx'] }: ChildOptions = {}) {
+  constructor(script: string | URL, { options, env, execArgv = LOADERS }: ChildOptions = {}) {
     this.process = fork(script, {
       execArgv: [...execArgv],
       env: { ...process.env, ...env, CHILD_OPTIONS: JSON.stringify(options ?? {}) },

@@ -1,12 +1,24 @@
 import { randomBytes } from 'node:crypto'
-import { Kysely, PostgresDialect, sql } from 'kysely'
+import { type Dialect, Kysely, MysqlDialect, PostgresDialect, sql } from 'kysely'
+import mysql from 'mysql2'
 import pg from 'pg'
+import { adminUrl, legUrl } from './leg.js'
+import { refuseForbidden } from './statement-rules.js'
+import { STEPPED_CLOCK, steppedClock } from './stepped-clock.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: tests read any table
 export type AnyDatabase = Kysely<any>
 
 /** A Kysely on a pool of its own that outlives server restarts. */
-export function connect(connectionString: string, max = 10): AnyDatabase {
+export function connect(url: string, max = 10): AnyDatabase {
+  const mySql = url.startsWith('mysql:')
+  return new Kysely({
+    dialect: mySql ? mysqlDialect(url, max) : postgresDialect(url, max),
+    ...(mySql ? { log: ({ query }) => refuseForbidden(query.sql) } : {}),
+  })
+}
+
+function postgresDialect(connectionString: string, max: number): Dialect {
   const pool = new pg.Pool({ connectionString, max })
   // Without listeners pg ends the process when the server goes away: the pool's covers idle connections, the
   // client's those in use. The queries themselves fail either way.
@@ -15,7 +27,17 @@ export function connect(connectionString: string, max = 10): AnyDatabase {
   }
   pool.on('error', note)
   pool.on('connect', (client) => client.on('error', note))
-  return new Kysely({ dialect: new PostgresDialect({ pool }) })
+  return new PostgresDialect({ pool })
+}
+
+function mysqlDialect(url: string, connectionLimit: number): Dialect {
+  const uri = new URL(url)
+  const isStepped = uri.searchParams.has(STEPPED_CLOCK)
+  uri.search = ''
+  // Without FOUND_ROWS an update that changes nothing counts no row: the harder of the two ways to be right in.
+  const pool = mysql.createPool({ uri: uri.href, connectionLimit, flags: ['-FOUND_ROWS'] })
+  const dialect = new MysqlDialect({ pool })
+  return isStepped ? steppedClock(dialect) : dialect
 }
 
 export interface TestDatabase extends AsyncDisposable {
@@ -23,28 +45,25 @@ export interface TestDatabase extends AsyncDisposable {
   readonly db: AnyDatabase
 }
 
-/** An empty database of its own on the given server; dropped when disposed of. */
-export async function freshDatabase(serverUrl = requiredUrl('HOLDFAST_POSTGRES_URL')): Promise<TestDatabase> {
+/** An empty database of its own on the given server, the leg's by default; dropped when disposed of. */
+export async function freshDatabase(
+  serverUrl: string = legUrl(),
+  adminServerUrl: string = serverUrl === legUrl() ? adminUrl() : serverUrl,
+): Promise<TestDatabase> {
   const name = `t_${randomBytes(6).toString('hex')}`
   const url = new URL(serverUrl)
   url.pathname = `/${name}`
-  const admin = connect(serverUrl, 1)
+  const admin = connect(adminServerUrl, 1)
   await sql`create database ${sql.id(name)}`.execute(admin)
   const db = connect(url.href)
+  const force = url.protocol === 'mysql:' ? sql`` : sql`with (force)`
   return {
     url: url.href,
     db,
     async [Symbol.asyncDispose]() {
       await db.destroy()
-      await sql`drop database if exists ${sql.id(name)} with (force)`.execute(admin)
+      await sql`drop database if exists ${sql.id(name)} ${force}`.execute(admin)
       await admin.destroy()
     },
   }
-}
-
-export function requiredUrl(variable: string): string {
-  const url = process.env[variable]
-  if (url === undefined)
-    throw new Error(`${variable} is not set: run the tests through \`npm test\` or vitest's global set-up`)
-  return url
 }

@@ -1,8 +1,16 @@
 import { startServices } from '@holdfast/services'
+import { legDatabase, servicesOf } from './leg.js'
 
-/** Vitest's global set-up: brings up what the tests of a package need, unless the environment names it already. */
-export default async function setup(): Promise<() => Promise<void>> {
-  const services = await startServices(['postgres'])
+interface TestProject {
+  readonly config: { readonly env?: Readonly<Record<string, string>> }
+}
+
+/** Vitest's global set-up: brings up what the tests of a project need, unless the environment names it already. */
+export default async function setup({ config }: TestProject): Promise<() => Promise<void>> {
+  const database = config.env?.HOLDFAST_TEST_DB
+  const services = await startServices(
+    database === undefined ? ['postgres'] : servicesOf(legDatabase(database)),
+  )
   Object.assign(process.env, services.urls)
   return () => services.stop()
 }

@@ -1,3 +1,15 @@
 export { Child, type ChildOptions, childOptions } from './child.js'
-export { type AnyDatabase, connect, freshDatabase, requiredUrl, type TestDatabase } from './database.js'
+export { type AnyDatabase, connect, freshDatabase, type TestDatabase } from './database.js'
+export {
+  adminUrl,
+  kyselyVersion,
+  type LegDatabase,
+  legDatabase,
+  legUrl,
+  onPostgres,
+  requiredUrl,
+  servicesOf,
+} from './leg.js'
+export { refuseForbidden } from './statement-rules.js'
+export { STEPPED_CLOCK } from './stepped-clock.js'
 export { type UntilOptions, until } from './until.js'

@@ -79,7 +79,7 @@ export const mysql: Dialect = {
   withMigrationLock(db, name, work) {
     const locked: typeof work = async (connection) => {
       // Lock names are the server's, not the database's, and may have 64 characters.
-      const lock = sql`sha1(concat(database(), ' ', ${name}))`
+      const lock = sql`sha2(concat(database(), ' ', ${name}), 224)`
       const { rows } = await sql<{
         got: number | string | null
       }>`select get_lock(${lock}, 60) as got`.execute(connection)

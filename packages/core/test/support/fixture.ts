@@ -12,8 +12,8 @@ export class Fixture implements AsyncDisposable {
     this.#disposables.use(database)
   }
 
-  static async create(serverUrl?: string): Promise<Fixture> {
-    const database = await freshDatabase(serverUrl)
+  static async create(serverUrl?: string, adminUrl?: string): Promise<Fixture> {
+    const database = await freshDatabase(serverUrl, adminUrl)
     await migrate(database.db)
     await createTableQueue(database.db)
     return new Fixture(database)

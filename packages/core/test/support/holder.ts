@@ -1,5 +1,5 @@
 // A process that holds tasks until it is killed, paused or told what to do.
-import { childOptions, connect } from '@holdfast/chaos'
+import { childOptions, connect, kyselyVersion } from '@holdfast/chaos'
 import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '../../src/index.js'
 import { fast } from './fast.js'
 import { tableQueueAdapter } from './table-queue.js'
@@ -43,6 +43,7 @@ process.on('message', async (message) => {
     await task.complete()
     send({ type: 'registered', fullId: task.fullId })
   }
+  if (message === 'versions') send({ type: 'versions', kysely: await kyselyVersion() })
   if (message === 'stop') {
     await monitor.stop({ drain: 0 })
     send({ type: 'stopped' })

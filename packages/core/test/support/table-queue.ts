@@ -1,11 +1,13 @@
 import type { AnyDatabase } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import type { QueueAdapter } from '../../src/index.js'
+import { dialect } from './sql.js'
 
 /** A queue that is one table: a job is runnable when its row is there. `enqueued` is an append-only ledger. */
 export async function createTableQueue(db: AnyDatabase): Promise<void> {
-  await sql`create table jobs (ref text primary key, body text not null)`.execute(db)
-  await sql`create table enqueued (ref text not null, recovery_id text not null, by_pid int not null)`.execute(
+  const { id, text } = dialect.types
+  await sql`create table jobs (ref ${id} primary key, body ${text} not null)`.execute(db)
+  await sql`create table enqueued (ref ${id} not null, recovery_id ${text} not null, by_pid int not null)`.execute(
     db,
   )
 }

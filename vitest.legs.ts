@@ -1,0 +1,47 @@
+import { fileURLToPath } from 'node:url'
+import { defineProject, mergeConfig, type UserWorkspaceConfig } from 'vitest/config'
+import { integrationTests } from './vitest.base.js'
+
+/** A database and a version of Kysely that the monitor's tests run on. */
+export interface Leg {
+  readonly db: string
+  readonly kysely: string
+}
+
+/** The version that the workspace installs as `kysely`. */
+const INSTALLED = '0.28.19'
+
+/** Each database once, and each version of Kysely on both kinds of database: the legs of `npm test`. */
+export const legs: readonly Leg[] = [
+  { db: 'postgres', kysely: INSTALLED },
+  { db: 'postgres@14', kysely: '0.28.8' },
+  { db: 'pgbouncer', kysely: '0.29.9' },
+  { db: 'mariadb', kysely: '0.29.9' },
+  { db: 'mysql', kysely: INSTALLED },
+]
+
+/** What `npm run test:full` adds. */
+export const moreLegs: readonly Leg[] = [
+  { db: 'postgres', kysely: '0.29.9' },
+  { db: 'postgres', kysely: '0.28.8' },
+  { db: 'mariadb', kysely: INSTALLED },
+  { db: 'mysql', kysely: '0.28.8' },
+  { db: 'mysql', kysely: '0.29.9' },
+]
+
+const path = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
+
+/** The monitor's tests on one leg. */
+export function coreOn({ db, kysely }: Leg): UserWorkspaceConfig {
+  return mergeConfig(
+    integrationTests,
+    defineProject({
+      root: path('packages/core'),
+      test: {
+        name: `core on ${db}, kysely ${kysely}`,
+        env: { HOLDFAST_TEST_DB: db, HOLDFAST_TEST_KYSELY: kysely === INSTALLED ? '' : kysely },
+        execArgv: ['--import', path('tooling/chaos/hooks/kysely.mjs')],
+      },
+    }),
+  )
+}
