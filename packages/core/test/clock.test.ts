@@ -1,4 +1,4 @@
-import { connect, onPostgres, STEPPED_CLOCK, until } from '@holdfast/chaos'
+import { adminUrl, connect, onPostgres, STEPPED_CLOCK, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture, refs } from './support/fixture.js'
@@ -26,11 +26,15 @@ describe('the database’s clock', () => {
       $$ select pg_catalog.clock_timestamp() + (select ms from public.clock_offset) * interval '1 millisecond' $$`.execute(
       fixture.db,
     )
-    const name = new URL(url).pathname.slice(1)
-    await sql`alter database ${sql.id(name)} set search_path = public, pg_catalog`.execute(fixture.db)
-    // Also a pooler's connections, which would keep their search path.
+    const { pathname } = new URL(url)
+    const direct = connect(new URL(pathname, adminUrl()).href, 1)
+    await sql`alter database ${sql.id(pathname.slice(1))} set search_path = public, pg_catalog`.execute(
+      direct,
+    )
+    // A pooler's connections too would keep their search path.
     await sql`select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and pid <> pg_backend_pid()`.execute(fixture.db)
+      where datname = current_database() and pid <> pg_backend_pid()`.execute(direct)
+    await direct.destroy()
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 

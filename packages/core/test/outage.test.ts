@@ -1,5 +1,6 @@
 import { legDatabase, servicesOf, until } from '@holdfast/chaos'
 import { type RunningService, type Services, startServices } from '@holdfast/services'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TaskHandle } from '../src/index.js'
 import { Fixture, refs } from './support/fixture.js'
@@ -26,6 +27,8 @@ describe('the database stopped for longer than the lease', () => {
     await server.stop('immediate')
     await during()
     await server.start()
+    // A pooler may need a moment to notice.
+    await until(() => sql`select 1`.execute(fixture.db).catch(() => undefined))
   }
 
   it('under load: no live task is recovered, none is lost, and the dead are found afterwards', async () => {

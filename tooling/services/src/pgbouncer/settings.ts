@@ -25,6 +25,8 @@ export function pgbouncerSettings(upstream: Upstream, port: number, minor: numbe
     server_idle_timeout: 2,
     // How soon it tries again after a Postgres that was down: by default a test would wait 15 seconds.
     server_login_retry: 1,
+    // How long a query waits for a Postgres that is down before it fails: two minutes by default.
+    query_wait_timeout: 3,
     // Thousands of clients come and go.
     log_connections: 0,
     log_disconnections: 0,
