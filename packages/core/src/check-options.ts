@@ -1,8 +1,10 @@
+import type { Kysely } from 'kysely'
 import type { QueueAdapter } from './adapter.js'
 import { MAX_TIMER } from './clock.js'
 import { ConfigError } from './errors.js'
 import { isStorableId } from './identity.js'
 import type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
+import { detectDialect } from './store/dialect.js'
 
 const HOUR = 3_600_000
 
@@ -12,7 +14,7 @@ export function checkOptions(config: MonitorConfig, options: TaskMonitorOptions)
   checkNumbers(config, options, problems)
   checkChoices(config, options, problems)
   checkAdapters(options.adapters, problems)
-  problems.push(...storeProblems(options))
+  problems.push(...storeProblems(options, options.db))
   if (typeof options.db?.withoutPlugins !== 'function') {
     problems.push('db must be a Kysely instance (new Kysely({ dialect: … }))')
   }
@@ -49,14 +51,23 @@ function checkChoices(config: MonitorConfig, options: TaskMonitorOptions, proble
   }
 }
 
-/** What is wrong with the place of the tables. */
-export function storeProblems({ tablePrefix = 'holdfast_', schema }: StoreOptions): string[] {
+/** What is wrong with the place of the tables, in the given database where there is one. */
+export function storeProblems(
+  { tablePrefix = 'holdfast_', schema, dialect }: StoreOptions,
+  db?: Kysely<unknown>,
+): string[] {
   const problems: string[] = []
   if (typeof tablePrefix !== 'string' || !/^[a-z_][a-z0-9_]{0,30}$/.test(tablePrefix)) {
     problems.push(`tablePrefix must match /^[a-z_][a-z0-9_]{0,30}$/: ${show(tablePrefix)}`)
   }
   if (schema !== undefined && (typeof schema !== 'string' || !/^[^\0"]{1,63}$/.test(schema))) {
     problems.push(`schema must be 1 to 63 characters without quotes: ${show(schema)}`)
+  }
+  const database = dialect ?? (typeof db?.getExecutor === 'function' ? detectDialect(db) : undefined)
+  if (schema !== undefined && database === 'mysql') {
+    problems.push(
+      `schema is for Postgres; on MySQL and MariaDB use tablePrefix, or connect to a database of its own: ${show(schema)}`,
+    )
   }
   return problems
 }

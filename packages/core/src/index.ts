@@ -21,6 +21,13 @@ export type {
 } from './events.js'
 export type { Logger } from './logger.js'
 export { migrate } from './migrations/migrate.js'
+export type { MigrationId } from './migrations/migration.js'
+export { type MigrationSqlOptions, migrationSql } from './migrations/migration-sql.js'
+export {
+  type HoldfastMigration,
+  type HoldfastMigrationProvider,
+  migrationProvider,
+} from './migrations/provider.js'
 export type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 export type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
 export type {

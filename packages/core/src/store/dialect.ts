@@ -1,4 +1,4 @@
-import type { Expression, Kysely, RawBuilder } from 'kysely'
+import type { DialectAdapter, Expression, Kysely, QueryCompiler, RawBuilder } from 'kysely'
 import { ConfigError } from '../errors.js'
 import { mysql } from './mysql.js'
 import type { TaskInsertion, TaskInsertResult } from './new-tasks.js'
@@ -18,12 +18,25 @@ export interface ColumnTypes {
 }
 
 /** What a driver's error means to us. */
-export type ErrorKind = 'transient' | 'duplicate' | 'read-only' | 'missing-table' | 'bad-value' | 'other'
+export type ErrorKind =
+  | 'transient'
+  | 'duplicate'
+  | 'read-only'
+  | 'missing-table'
+  | 'forbidden'
+  | 'bad-value'
+  | 'other'
 
 /** Everything that differs between databases. Nothing outside the dialect files may ask which database it is. */
 export interface Dialect {
   readonly name: DialectName
   readonly types: ColumnTypes
+  /** What Kysely needs to write this database's SQL without a database. */
+  readonly compiler: { createAdapter(): DialectAdapter; createQueryCompiler(): QueryCompiler }
+  /** The end of every `create table`. */
+  readonly tableEnd?: RawBuilder<unknown>
+  /** Whether statements that change the schema can be rolled back; where not, each commits by itself. */
+  readonly transactionalDdl: boolean
   /** The database's clock, evaluated when the row is. */
   readonly now: Expression<unknown>
   /** The database's clock as milliseconds since 1970. */
@@ -50,6 +63,8 @@ export interface Dialect {
   limitSilence<T>(trx: Kysely<unknown>, ms: number, work: () => Promise<T>): Promise<T>
   /** Largest stored payload in bytes that surely fits into one statement. */
   maxPayloadBytes(db: Kysely<unknown>): Promise<number>
+  /** Looks for a table, as a statement that names it would; fails no transaction when it is not there. */
+  findTable(db: Kysely<unknown>, table: string, schema?: string): Promise<'found' | 'no-schema' | 'no-table'>
   /** Runs migrations one at a time: in one transaction where DDL is transactional. */
   withMigrationLock<T>(
     db: Kysely<unknown>,
@@ -66,17 +81,21 @@ export interface Dialect {
  * @throws ConfigError for a database that isn't supported
  */
 export function dialectOf(db: Kysely<unknown>, name?: DialectName): Dialect {
-  const found = name ?? detect(db)
-  if (found === 'postgres') return postgres
-  if (found === 'mysql') return mysql
+  const found = name ?? detectDialect(db)
+  if (found !== undefined) return dialectNamed(found)
   throw new ConfigError(
-    found === undefined
-      ? "The database of this Kysely instance isn't supported; Holdfast runs on Postgres, MySQL and MariaDB."
-      : `dialect must be 'postgres' or 'mysql' (MariaDB too): ${JSON.stringify(found)}.`,
+    "The database of this Kysely instance isn't supported; Holdfast runs on Postgres, MySQL and MariaDB.",
   )
 }
 
-function detect(db: Kysely<unknown>): DialectName | undefined {
+/** @throws ConfigError */
+export function dialectNamed(name: DialectName): Dialect {
+  if (name === 'postgres') return postgres
+  if (name === 'mysql') return mysql
+  throw new ConfigError(`dialect must be 'postgres' or 'mysql' (MariaDB too): ${JSON.stringify(name)}.`)
+}
+
+export function detectDialect(db: Kysely<unknown>): DialectName | undefined {
   const { supportsReturning, supportsTransactionalDdl, supportsOutput } = db.getExecutor().adapter
   if (supportsReturning && supportsTransactionalDdl) return 'postgres'
   if (!supportsReturning && !supportsTransactionalDdl && !supportsOutput) return 'mysql'

@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { MysqlAdapter, MysqlQueryCompiler, sql } from 'kysely'
 import type { Dialect, ErrorKind } from './dialect.js'
 import {
   columnList,
@@ -21,6 +21,9 @@ const KINDS: Readonly<Record<number, ErrorKind>> = {
   1290: 'read-only', // ER_OPTION_PREVENTS_STATEMENT
   1792: 'read-only', // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
   1836: 'read-only', // ER_READ_ONLY_MODE
+  1044: 'forbidden', // ER_DBACCESS_DENIED_ERROR
+  1142: 'forbidden', // ER_TABLEACCESS_DENIED_ERROR
+  1143: 'forbidden', // ER_COLUMNACCESS_DENIED_ERROR
   1049: 'missing-table', // ER_BAD_DB_ERROR
   1146: 'missing-table', // ER_NO_SUCH_TABLE
   1153: 'bad-value', // ER_NET_PACKET_TOO_LARGE
@@ -46,6 +49,13 @@ export const mysql: Dialect = {
     text: sql`longtext character set utf8mb4 collate utf8mb4_bin`,
     time: sql`datetime(3)`,
   },
+  compiler: {
+    createAdapter: () => new MysqlAdapter(),
+    createQueryCompiler: () => new MysqlQueryCompiler(),
+  },
+  // Whatever the server's defaults are: other engines have no transactions.
+  tableEnd: sql`engine = InnoDB default character set utf8mb4 collate utf8mb4_bin`,
+  transactionalDdl: false,
   // The start of the statement, not the end of its wait for a lock: so a lease is rather too short than too long.
   now,
   nowMs,
@@ -76,10 +86,16 @@ export const mysql: Dialect = {
     const { rows } = await sql<{ max: number | string }>`select @@max_allowed_packet as max`.execute(db)
     return Math.floor(Number(rows[0]!.max) / PACKET_SHARE)
   },
+  async findTable(db, table) {
+    const { rows } = await sql`
+      select 1 as found from information_schema.tables
+      where table_schema = database() and table_name = ${table}`.execute(db)
+    return rows.length > 0 ? 'found' : 'no-table'
+  },
   withMigrationLock(db, name, work) {
     const locked: typeof work = async (connection) => {
       // Lock names are the server's, not the database's, and may have 64 characters.
-      const lock = sql`sha2(concat(database(), ' ', ${name}), 224)`
+      const lock = sql`sha2(concat(coalesce(database(), ''), ' ', ${name}), 224)`
       const { rows } = await sql<{
         got: number | string | null
       }>`select get_lock(${lock}, 60) as got`.execute(connection)
@@ -87,10 +103,11 @@ export const mysql: Dialect = {
       try {
         return await work(connection)
       } finally {
-        await sql`select release_lock(${lock}) as released`.execute(connection)
+        // A connection that can't say this is lost, and its lock with it.
+        await sql`select release_lock(${lock}) as released`.execute(connection).catch(() => undefined)
       }
     }
-    return db.isTransaction ? locked(db) : db.connection().execute(locked)
+    return db.connection().execute(locked)
   },
   errorKind(error) {
     const errno = typeof error === 'object' && error !== null && 'errno' in error ? error.errno : undefined

@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { PostgresAdapter, PostgresQueryCompiler, sql } from 'kysely'
 import type { Dialect, ErrorKind } from './dialect.js'
 import {
   columnList,
@@ -18,6 +18,7 @@ const KINDS: Readonly<Record<string, ErrorKind>> = {
   '55P03': 'transient', // lock_not_available
   '23505': 'duplicate', // unique_violation
   '25006': 'read-only', // read_only_sql_transaction
+  '42501': 'forbidden', // insufficient_privilege
   '42P01': 'missing-table', // undefined_table
   '3F000': 'missing-table', // invalid_schema_name
 }
@@ -37,6 +38,11 @@ export const postgres: Dialect = {
     text: sql`text`,
     time: sql`timestamptz(3)`,
   },
+  compiler: {
+    createAdapter: () => new PostgresAdapter(),
+    createQueryCompiler: () => new PostgresQueryCompiler(),
+  },
+  transactionalDdl: true,
   // now() would be the start of the transaction.
   now,
   nowMs,
@@ -55,12 +61,26 @@ export const postgres: Dialect = {
     return work()
   },
   maxPayloadBytes: async () => Number.POSITIVE_INFINITY,
+  // Looked up in the catalog itself: to_regclass() answers from a cache that does not hear of other processes' tables
+  // in the middle of a transaction.
+  async findTable(db, table, schema) {
+    const schemas = schema === undefined ? sql`current_schemas(false)` : sql`array[${schema}]::name[]`
+    const { rows } = await sql<{ found: boolean }>`
+      select exists (select 1 from pg_catalog.pg_class as c
+        where c.relnamespace = n.oid and c.relname = ${table}) as found
+      from pg_catalog.pg_namespace as n where n.nspname = any (${schemas})`.execute(db)
+    if (rows.some(({ found }) => found)) return 'found'
+    return schema !== undefined && rows.length === 0 ? 'no-schema' : 'no-table'
+  },
   async withMigrationLock(db, name, work) {
     const locked: typeof work = async (trx) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(trx)
       return work(trx)
     }
-    return db.isTransaction ? locked(db) : db.transaction().execute(locked)
+    // Whoever waited for the lock must see what its former holder did, whatever the database's default isolation.
+    return db.isTransaction
+      ? locked(db)
+      : db.transaction().setIsolationLevel('read committed').execute(locked)
   },
   errorKind(error) {
     const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined

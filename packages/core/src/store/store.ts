@@ -11,6 +11,8 @@ export type TableName = (typeof TABLES)[number]
 export interface Store {
   readonly db: Kysely<unknown>
   readonly dialect: Dialect
+  /** Where the tables are: what the monitor was told. */
+  readonly place: Pick<StoreOptions, 'schema' | 'tablePrefix'>
   readonly tables: Readonly<Record<TableName, RawBuilder<unknown>>>
   /** What the server allows, once it was asked. */
   readonly limits: { payloadBytes: number }
@@ -27,12 +29,16 @@ export function openStore(db: Kysely<unknown>, options: StoreOptions): Store {
   return {
     db: db.withoutPlugins(),
     dialect: dialectOf(db, options.dialect),
+    place: options,
     tables: Object.fromEntries(names) as Record<TableName, RawBuilder<unknown>>,
     limits: { payloadBytes: Number.POSITIVE_INFINITY },
   }
 }
 
-function tableId({ schema, tablePrefix = 'holdfast_' }: StoreOptions, name: TableName): RawBuilder<unknown> {
+export function tableId(
+  { schema, tablePrefix = 'holdfast_' }: StoreOptions,
+  name: TableName,
+): RawBuilder<unknown> {
   const table = `${tablePrefix}${name}`
   return schema === undefined ? sql.id(table) : sql.id(schema, table)
 }
