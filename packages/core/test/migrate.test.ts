@@ -1,9 +1,11 @@
-import { connect, freshDatabase, type TestDatabase } from '@holdfast/chaos'
-import { sql } from 'kysely'
+import { adminUrl, connect, freshDatabase, onPostgres, type TestDatabase } from '@holdfast/chaos'
+import { CamelCasePlugin, sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { migrate, TaskMonitor } from '../src/index.js'
+import { migrate, migrationProvider, migrationSql, TaskMonitor } from '../src/index.js'
 import { fast } from './support/fast.js'
-import { createTableQueue, tableQueueAdapter } from './support/table-queue.js'
+import { limitedUser } from './support/limited-user.js'
+import { dialect } from './support/sql.js'
+import { createTableQueue, enqueuedRefs, tableQueueAdapter } from './support/table-queue.js'
 
 describe('migrate', () => {
   let database: TestDatabase
@@ -15,43 +17,85 @@ describe('migrate', () => {
   const monitor = (options = {}) =>
     new TaskMonitor({ db: database.db, adapters: [tableQueueAdapter()], ...fast, ...options })
 
+  const recorded = async (db = database.db) =>
+    (await sql`select id, breaking from holdfast_migrations`.execute(db)).rows
+
   it('run by ten processes at once on an empty database, is applied by one', async () => {
     const pools = Array.from({ length: 10 }, () => connect(database.url, 1))
     const applied = await Promise.all(pools.map((db) => migrate(db)))
     expect(applied.flat()).toEqual(['0001_init'])
     await Promise.all(pools.map((db) => db.destroy()))
-    expect((await sql`select id, breaking from holdfast_migrations`.execute(database.db)).rows).toEqual([
-      { id: '0001_init', breaking: 0 },
-    ])
+    expect(await recorded()).toEqual([{ id: '0001_init', breaking: 0 }])
   })
 
-  it('works inside a transaction of the caller', async () => {
-    await database.db.transaction().execute((trx) => migrate(trx))
+  it('before every start, five at once, twenty times: each step is recorded once and no start fails', async () => {
+    for (let round = 1; round <= 20; round++) {
+      const place = { tablePrefix: `round${round}_` }
+      const pools = Array.from({ length: 5 }, () => connect(database.url, 1))
+      const starts = pools.map(async (db) => {
+        const applied = await migrate(db, place)
+        const started = monitor({ db, ...place })
+        await started.start()
+        await started.stop({ drain: 0 })
+        return applied
+      })
+      expect((await Promise.all(starts)).flat()).toEqual(['0001_init'])
+      await Promise.all(pools.map((db) => db.destroy()))
+      const { rows } = await sql`select id from ${sql.id(`round${round}_migrations`)}`.execute(database.db)
+      expect(rows).toEqual([{ id: '0001_init' }])
+    }
+  })
+
+  it.runIf(onPostgres())('is applied by one where transactions are serializable by default', async () => {
+    await using direct = await freshDatabase(adminUrl())
+    const name = new URL(direct.url).pathname.slice(1)
+    await sql`alter database ${sql.id(name)} set default_transaction_isolation = 'serializable'`.execute(
+      direct.db,
+    )
+    const pools = Array.from({ length: 10 }, () => connect(direct.url, 1))
+    const applied = await Promise.all(pools.map((db) => migrate(db)))
+    expect(applied.flat()).toEqual(['0001_init'])
+    await Promise.all(pools.map((db) => db.destroy()))
+  })
+
+  it.runIf(onPostgres())('is part of a transaction of the caller', async () => {
+    const undone = database.db.transaction().execute(async (trx) => {
+      expect(await migrate(trx)).toEqual(['0001_init'])
+      throw new Error('undo it')
+    })
+    await expect(undone).rejects.toThrow('undo it')
+    await database.db.transaction().execute(async (trx) => {
+      expect(await migrate(trx)).toEqual(['0001_init'])
+      expect(await migrate(trx)).toEqual([])
+    })
     await monitor().start()
   })
 
-  it('was not run: start names the call that is missing', async () => {
-    await expect(monitor().start()).rejects.toMatchObject({
-      code: 'HOLDFAST_SCHEMA_VERSION',
-      message: expect.stringContaining('await migrate(db)'),
+  it.runIf(!onPostgres())('refuses a transaction, which MySQL would commit', async () => {
+    await sql`create table mine (id int)`.execute(database.db)
+    const refused = database.db.transaction().execute(async (trx) => {
+      await sql`insert into mine values (1)`.execute(trx)
+      await migrate(trx)
     })
+    await expect(refused).rejects.toMatchObject({ code: 'HOLDFAST_CONFIG' })
+    expect((await sql`select * from mine`.execute(database.db)).rows).toEqual([])
   })
 
-  it('by a newer, breaking version makes this one refuse; a non-breaking one does not', async () => {
-    await migrate(database.db)
-    await sql`insert into holdfast_migrations values ('9998_later', now(), 0)`.execute(database.db)
-    const tolerant = monitor()
-    await tolerant.start()
-    await tolerant.stop()
-    await sql`insert into holdfast_migrations values ('9999_breaking', now(), 1)`.execute(database.db)
-    const refused = { code: 'HOLDFAST_SCHEMA_VERSION', message: expect.stringContaining('9999_breaking') }
-    await expect(monitor().start()).rejects.toMatchObject(refused)
-    await expect(migrate(database.db)).rejects.toMatchObject(refused)
+  it.runIf(!onPostgres())('refuses a schema, which MySQL has not, wherever one can be given', async () => {
+    const place = { schema: 'hold' }
+    const refusal = { code: 'HOLDFAST_CONFIG', message: expect.stringContaining('use tablePrefix') }
+    await expect(migrate(database.db, place)).rejects.toMatchObject(refusal)
+    expect(() => monitor(place)).toThrow(expect.objectContaining(refusal))
+    expect(() => migrationSql({ dialect: 'mysql', ...place })).toThrow(expect.objectContaining(refusal))
+    const { holdfast_0001_init: init } = await migrationProvider(place).getMigrations()
+    await expect(init.up(database.db)).rejects.toMatchObject(refusal)
   })
 
-  it('keeps two prefixes and two schemas in one database apart', async () => {
-    const places = [{}, { tablePrefix: 'other_' }, { schema: 'hold' }, { schema: 'hold', tablePrefix: 'x_' }]
+  it('keeps instances in one database apart: prefixes, and schemas even with an empty search_path', async () => {
     await createTableQueue(database.db)
+    const schemas = onPostgres() ? [{ schema: 'hold' }, { schema: 'hold', tablePrefix: 'x_' }] : []
+    // Each with the tables of the first one as a prefix: names would meet if they could.
+    const places = [{}, { tablePrefix: 'other_' }, { tablePrefix: 'holdfast_tasks_' }, ...schemas]
     for (const place of places) expect(await migrate(database.db, place)).toEqual(['0001_init'])
     const monitors = places.map((place) => monitor(place))
     for (const each of monitors) {
@@ -60,38 +104,102 @@ describe('migrate', () => {
       expect((await each.stats()).tasks).toEqual([{ queue: 'table', tasks: 1 }])
       expect((await each.stats()).processes).toHaveLength(1)
     }
-    for (const each of monitors) {
-      await each.stop({ drain: 0 })
+    const [first, ...others] = monitors
+    await first!.stop({ drain: 0 })
+    expect(await enqueuedRefs(database.db)).toEqual(['same'])
+    for (const each of others) expect((await each.stats()).tasks).toEqual([{ queue: 'table', tasks: 1 }])
+    for (const each of others) {
       await sql`delete from jobs`.execute(database.db)
+      await each.stop({ drain: 0 })
     }
   })
 
-  it('is not needed by those who run: a role without DDL rights can', async () => {
-    await migrate(database.db)
-    const role = `r_${new URL(database.url).pathname.slice(1)}`
-    await sql`create role ${sql.id(role)} login password 'x'`.execute(database.db)
-    await sql`grant select, insert, update, delete on all tables in schema public to ${sql.id(role)}`.execute(
-      database.db,
-    )
-    const url = new URL(database.url)
-    url.username = role
-    url.password = 'x'
-    const db = connect(url.href, 2)
-    const limited = monitor({ db })
-    await limited.start()
-    await limited.run({ payload: null }, async () => undefined)
-    await limited.stop()
+  it.runIf(onPostgres())('works with an empty search_path when it is told the schema', async () => {
+    await using direct = await freshDatabase(adminUrl())
+    const name = new URL(direct.url).pathname.slice(1)
+    await sql`alter database ${sql.id(name)} set search_path = ''`.execute(direct.db)
+    const db = connect(direct.url, 2)
+    for (const schema of ['public', 'we(ird, one']) {
+      const place = { schema }
+      expect(await migrate(db, place)).toEqual(['0001_init'])
+      expect(await migrate(db, place)).toEqual([])
+      const each = monitor({ db, ...place })
+      await each.start()
+      await each.run({ payload: null, jobRef: 'a' }, async () => undefined)
+      await each.stop({ drain: 0 })
+    }
+    await expect(migrate(db)).rejects.toMatchObject({ code: 'HOLDFAST_DATABASE' })
     await db.destroy()
-    await sql`drop owned by ${sql.id(role)}`.execute(database.db)
-    await sql`drop role ${sql.id(role)}`.execute(database.db)
   })
 
-  it('on a database that takes no writes: start says so', async () => {
+  it('is left alone by plugins of the caller', async () => {
+    expect(await migrate(database.db.withPlugin(new CamelCasePlugin()))).toEqual(['0001_init'])
+    expect(await recorded()).toHaveLength(1)
+  })
+
+  it('that finds nothing to do waits for nobody and needs no right to create tables', async () => {
     await migrate(database.db)
-    const url = new URL(database.url)
-    url.searchParams.set('options', '-c default_transaction_read_only=on')
-    const db = connect(url.href, 2)
-    await expect(monitor({ db }).start()).rejects.toMatchObject({ code: 'HOLDFAST_READ_ONLY_DATABASE' })
+    await using user = await limitedUser(database)
+    await user.grant('select on holdfast_migrations')
+    await dialect.withMigrationLock(database.db, 'holdfast', async () => {
+      expect(await migrate(user.db)).toEqual([])
+    })
+  })
+
+  it.runIf(onPostgres())('makes do with the right to create tables in a schema that is there', async () => {
+    await sql`create schema hold`.execute(database.db)
+    await using user = await limitedUser(database)
+    await user.grant('usage, create on schema hold')
+    expect(await migrate(user.db, { schema: 'hold' })).toEqual(['0001_init'])
+  })
+
+  it('makes no column that changes itself, and on MySQL no table without transactions', async () => {
+    await migrate(database.db)
+    const { rows: types } = await sql<{ type: string }>`
+      select distinct data_type as type from information_schema.columns
+      where table_name like 'holdfast%' and table_schema = ${sql.raw(onPostgres() ? 'current_schema()' : 'database()')}
+      order by 1`.execute(database.db)
+    expect(types.map(({ type }) => type)).toEqual(
+      onPostgres()
+        ? ['bigint', 'integer', 'text', 'timestamp with time zone']
+        : ['bigint', 'datetime', 'int', 'longtext', 'varchar'],
+    )
+    if (onPostgres()) return
+    const { rows: extras } = await sql`
+      select column_name from information_schema.columns
+      where table_schema = database() and (extra <> '' or (column_default is not null and column_default <> 'NULL'))`.execute(
+      database.db,
+    )
+    expect(extras).toEqual([])
+    const { rows: engines } = await sql`
+      select distinct engine as engine from information_schema.tables where table_schema = database()`.execute(
+      database.db,
+    )
+    expect(engines).toEqual([{ engine: 'InnoDB' }])
+  })
+
+  it.runIf(!onPostgres())('makes InnoDB tables whatever the default engine is', async () => {
+    const db = connect(database.url, 1)
+    await sql`set session default_storage_engine = MyISAM`.execute(db)
+    await migrate(db)
+    await db.destroy()
+    const { rows } = await sql`
+      select table_name from information_schema.tables where table_schema = database() and engine <> 'InnoDB'`.execute(
+      database.db,
+    )
+    expect(rows).toEqual([])
+  })
+
+  it('on a database that takes no writes: migrate and start say so', async () => {
+    await using direct = await freshDatabase(adminUrl())
+    const db = connect(direct.url, 1)
+    const readOnly = onPostgres() ? 'session characteristics as transaction' : 'session transaction'
+    await sql`set ${sql.raw(readOnly)} read only`.execute(db)
+    const refused = { code: 'HOLDFAST_READ_ONLY_DATABASE' }
+    await expect(migrate(db)).rejects.toMatchObject(refused)
+    await migrate(direct.db)
+    expect(await migrate(db)).toEqual([])
+    await expect(monitor({ db }).start()).rejects.toMatchObject(refused)
     await db.destroy()
   })
 })
