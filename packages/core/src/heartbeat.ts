@@ -1,15 +1,13 @@
+import { BeatSender } from './beat-sender.js'
 import { monotonicNow, sleep } from './clock.js'
 import { LeaseExpiredError } from './errors.js'
 import { type Events, messageOf } from './events.js'
+import { HeartbeatConnection } from './heartbeat-connection.js'
 import type { Incarnation } from './incarnation.js'
 import type { Logger } from './logger.js'
 import type { MonitorConfig } from './options.js'
 import { beat } from './store/processes.js'
 import type { Store } from './store/store.js'
-import { withTimeout } from './timeout.js'
-
-/** Heartbeats that may wait for an answer at once: each holds a connection of the pool. */
-const MAX_UNANSWERED = 3
 
 export interface HeartbeatHooks {
   /** The incarnation that beats now. */
@@ -22,7 +20,8 @@ export interface HeartbeatHooks {
 
 /** Beats at a fixed rate on its own timer, never behind a sweep, from `start` to `stop`. */
 export class Heartbeat {
-  readonly #store: Store
+  readonly #connection: HeartbeatConnection
+  readonly #sender: BeatSender
   readonly #config: MonitorConfig
   readonly #events: Events
   readonly #logger: Logger
@@ -31,12 +30,11 @@ export class Heartbeat {
   #wake = new AbortController()
   #watchdog: NodeJS.Timeout | undefined
   #failures = 0
-  #unanswered = 0
-  #sentAt = Number.NEGATIVE_INFINITY
   #loop: Promise<void> | undefined
 
   constructor(store: Store, config: MonitorConfig, events: Events, logger: Logger, hooks: HeartbeatHooks) {
-    this.#store = store
+    this.#connection = new HeartbeatConnection(store, config, logger)
+    this.#sender = new BeatSender(config)
     this.#config = config
     this.#events = events
     this.#logger = logger
@@ -54,10 +52,11 @@ export class Heartbeat {
     this.#wake.abort()
   }
 
-  /** Lets a stopped heart beat again. */
-  reset(): void {
+  /** Lets the heart beat, again if it was stopped, on a connection of its own where there is one. */
+  async open(): Promise<void> {
     if (this.#stopping.signal.aborted) this.#stopping = new AbortController()
     this.watch()
+    await this.#connection.open()
   }
 
   /** One heartbeat, now. False when it did not get through, or not in time. */
@@ -72,6 +71,7 @@ export class Heartbeat {
     this.#stopping.abort()
     this.#wake.abort()
     clearTimeout(this.#watchdog)
+    this.#connection.close()
     await this.#loop
     this.#loop = undefined
   }
@@ -91,25 +91,16 @@ export class Heartbeat {
     }
   }
 
-  /**
-   * A heartbeat that hangs must not keep the next one from being tried, perhaps on a connection that works; when its
-   * answer comes late after all, it counts from when it was sent.
-   */
   async #beat(incarnation: Incarnation): Promise<void> {
     const { heartbeatInterval, orphanThreshold } = this.#config
-    const sentAt = monotonicNow()
-    // When all that were sent hang, one more per lease finds out whether new connections work.
-    if (this.#unanswered >= MAX_UNANSWERED && sentAt - this.#sentAt < orphanThreshold) return
-    this.#sentAt = sentAt
-    this.#unanswered += 1
-    const answer = beat(this.#store, incarnation.processId, orphanThreshold).finally(() => {
-      this.#unanswered -= 1
-    })
-    const handled = answer.then((databaseMs) => this.#answered(incarnation, sentAt, databaseMs))
+    const { processId } = incarnation
     try {
-      await withTimeout(handled, heartbeatInterval, `a heartbeat of ${incarnation.processId}`)
+      await this.#sender.send(
+        `a heartbeat of ${processId}`,
+        () => this.#connection.run((store) => beat(store, processId, orphanThreshold), heartbeatInterval),
+        (sentAt, databaseMs) => this.#answered(incarnation, sentAt, databaseMs),
+      )
     } catch (error) {
-      handled.catch(() => undefined) // Told here already, be it late or failed.
       this.#failed(incarnation, error)
     }
   }

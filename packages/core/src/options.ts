@@ -69,7 +69,14 @@ export interface TaskMonitorOptions extends StoreOptions {
    * an `unprotected` event. @default 'throw'
    */
   readonly onRegisterFailure?: 'throw' | 'run-unprotected'
-  /** Keeps one connection of the pool for heartbeats, where the pool has more than one. @default true */
+  /**
+   * Keeps one connection of the pool for heartbeats, so that handlers that hold all the others can't starve them. A pool
+   * of one is shared, with a warning at start. `stop()` gives the connection back: `db.destroy()` waits for that.
+   *
+   * With pg, a connection in use whose server goes away ends the process unless its client has an `error` listener, and
+   * this one is always in use: `pool.on('connect', (client) => client.on('error', console.warn))`. mysql2 needs nothing.
+   * @default true
+   */
   readonly reserveConnection?: boolean
   /** Allows `clearAll()`. Never in production. @default false */
   readonly testing?: boolean

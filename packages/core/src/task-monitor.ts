@@ -164,7 +164,7 @@ export class TaskMonitor implements AsyncDisposable {
       }
       await this.#membership.join()
     })
-    this.#heartbeat.reset()
+    await this.#heartbeat.open()
   }
 
   /**

@@ -1,0 +1,171 @@
+import { type AnyDatabase, connect, legDatabase, onPostgres, until } from '@holdfast/chaos'
+import { type Kysely, sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { migrate, type TaskMonitorOptions } from '../src/index.js'
+import { fast } from './support/fast.js'
+import { Fixture, refs } from './support/fixture.js'
+import { enqueuedRefs, taskRows } from './support/table-queue.js'
+
+/** The server's own id of a connection, to kill it by. */
+async function backendOf(db: Kysely<unknown>): Promise<number> {
+  const id = onPostgres() ? sql<number>`pg_backend_pid()` : sql<number>`connection_id()`
+  const { rows } = await sql<{ id: number | string }>`select ${id} as id`.execute(db)
+  return Number(rows[0]!.id)
+}
+
+async function kill(db: Kysely<unknown>, backend: number): Promise<void> {
+  await (onPostgres()
+    ? sql`select pg_terminate_backend(${backend})`
+    : sql`kill ${sql.raw(String(backend))}`
+  ).execute(db)
+}
+
+/** Kills every connection to this database but one, and the one that asks. */
+async function killAllBut(backend: number, db: Kysely<unknown>): Promise<void> {
+  const { rows } = await (onPostgres()
+    ? sql<{ id: number }>`select pid as id from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()`
+    : sql<{ id: number }>`select id from information_schema.processlist
+        where db = database() and id <> connection_id()`
+  ).execute(db)
+  for (const { id } of rows) {
+    if (Number(id) !== backend) await kill(db, Number(id))
+  }
+}
+
+/** Takes a connection out of the pool until it is told to give it back. */
+async function hold(db: AnyDatabase): Promise<{ backend: number; release(): Promise<void> }> {
+  let release!: () => void
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let done!: Promise<void>
+  const backend = await new Promise<number>((resolve, reject) => {
+    done = db.connection().execute(async (connection) => {
+      resolve(await backendOf(connection))
+      await released
+    })
+    done.catch(reject)
+  })
+  return {
+    backend,
+    async release() {
+      release()
+      await done
+    },
+  }
+}
+
+const beatsOf = async (db: AnyDatabase, processId: string): Promise<number> => {
+  const { rows } = await sql<{ beat: number | string }>`
+    select beat from holdfast_processes where process_id = ${processId}`.execute(db)
+  return Number(rows[0]!.beat)
+}
+
+describe('heartbeats on a pool', () => {
+  let fixture: Fixture
+  let pools: AnyDatabase[]
+  let warnings: string[]
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+    pools = []
+    warnings = []
+  })
+  afterEach(async () => {
+    await fixture[Symbol.asyncDispose]()
+    await Promise.all(pools.map((pool) => pool.destroy()))
+  })
+
+  function pool(max: number): AnyDatabase {
+    const db = connect(fixture.database.url, max)
+    pools.push(db)
+    return db
+  }
+
+  const on = (db: AnyDatabase): Partial<TaskMonitorOptions> => ({
+    db,
+    logger: { warn: (message) => warnings.push(message), error: () => undefined },
+  })
+
+  it('of two go on while a handler holds the other connection for three leases', async () => {
+    const db = pool(2)
+    await fixture.started() // Who would recover.
+    const monitor = await fixture.started(on(db))
+    await monitor.register({ payload: null, jobRef: 'a' })
+    const handler = await hold(db)
+    const before = await beatsOf(fixture.db, monitor.processId)
+    const beats = (3 * fast.orphanThreshold) / fast.heartbeatInterval
+    await until(async () => (await beatsOf(fixture.db, monitor.processId)) >= before + beats)
+    const { events } = monitor.health()
+    expect([events.leaseExpired, events.heartbeatFailed, events.evicted]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
+    expect(await enqueuedRefs(fixture.db)).toEqual([])
+    expect(await taskRows(fixture.db)).toHaveLength(1)
+    await handler.release()
+  })
+
+  it.each([1, 2])('of %i do all there is to do, and leave the pool free at the end', async (size) => {
+    const db = pool(size)
+    await migrate(db)
+    const { child } = await fixture.holder({ refs: refs(5) })
+    const monitor = await fixture.started(on(db))
+    expect(await monitor.run({ payload: null, jobRef: 'own' }, async () => 'done')).toBe('done')
+    await child.kill()
+    await until(async () => (await enqueuedRefs(fixture.db)).length === 5)
+    await Promise.all(refs(20, 'x').map((jobRef) => monitor.run({ payload: null, jobRef }, async () => {})))
+    await monitor.register({ payload: null, jobRef: 'left' })
+    await migrate(db)
+    await monitor.stop({ drain: 0 })
+    expect((await enqueuedRefs(fixture.db)).sort()).toEqual([...refs(5), 'left'])
+    expect(warnings.filter((warning) => warning.includes('share the pool'))).toHaveLength(size === 1 ? 1 : 0)
+    await pools.pop()!.destroy()
+  })
+
+  it('give the connection back when the process is removed, and take one again', async () => {
+    const db = pool(2)
+    const monitor = fixture.monitor(on(db))
+    await monitor.pingProcess()
+    const handler = await hold(db)
+    expect(await monitor.pingProcess()).toBe(true)
+    await handler.release()
+    await monitor.removeProcess()
+    const both = [await hold(db), await hold(db)]
+    for (const { release } of both) await release()
+    await monitor.pingProcess()
+    await monitor.removeProcess()
+    await pools.pop()!.destroy()
+  })
+
+  it('share it when told to', async () => {
+    const db = pool(2)
+    await fixture.started({ ...on(db), reserveConnection: false })
+    const both = [await hold(db), await hold(db)]
+    for (const { release } of both) await release()
+    expect(warnings).toEqual([])
+  })
+
+  // Behind the pooler a connection of the pool is none of the server's.
+  it.skipIf(legDatabase() === 'pgbouncer')('of two outlive the end of the reserved one', async () => {
+    const db = pool(2)
+    const monitor = await fixture.started(on(db))
+    const task = await monitor.register({ payload: null, jobRef: 'a' })
+    const admin = pool(1)
+    const handler = await hold(db)
+    for (let round = 0; round < 3; round++) {
+      const before = await beatsOf(admin, monitor.processId)
+      await killAllBut(handler.backend, admin)
+      await until(async () => (await beatsOf(admin, monitor.processId)) >= before + 5)
+    }
+    // It is reserved again: who asks for a second gets none.
+    const second = hold(db)
+    const before = await beatsOf(admin, monitor.processId)
+    await until(async () => (await beatsOf(admin, monitor.processId)) >= before + 10)
+    await handler.release()
+    await (await second).release()
+    expect(monitor.health().events.leaseExpired).toBeUndefined()
+    await task.complete()
+  })
+})
