@@ -53,6 +53,11 @@ describe('migrate', () => {
       direct.db,
     )
     const pools = Array.from({ length: 10 }, () => connect(direct.url, 1))
+    const isolation = sql`show transaction_isolation`
+    expect((await isolation.execute(pools[0]!)).rows).toEqual([{ transaction_isolation: 'serializable' }])
+    await dialect.withMigrationLock(pools[0]!, 'holdfast', async (locked) => {
+      expect((await isolation.execute(locked)).rows).toEqual([{ transaction_isolation: 'read committed' }])
+    })
     const applied = await Promise.all(pools.map((db) => migrate(db)))
     expect(applied.flat()).toEqual(['0001_init'])
     await Promise.all(pools.map((db) => db.destroy()))
@@ -68,7 +73,9 @@ describe('migrate', () => {
       expect(await migrate(trx)).toEqual(['0001_init'])
       expect(await migrate(trx)).toEqual([])
     })
-    await monitor().start()
+    const started = monitor()
+    await started.start()
+    await started.stop({ drain: 0 })
   })
 
   it.runIf(!onPostgres())('refuses a transaction, which MySQL would commit', async () => {
