@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { QueueAdapter } from './adapter.js'
+import { heartbeatThreadProblems } from './check-heartbeat-thread.js'
 import { MAX_TIMER } from './clock.js'
 import { ConfigError } from './errors.js'
 import { isStorableId } from './identity.js'
@@ -14,6 +15,7 @@ export function checkOptions(config: MonitorConfig, options: TaskMonitorOptions)
   checkNumbers(config, options, problems)
   checkChoices(config, options, problems)
   checkAdapters(options.adapters, problems)
+  problems.push(...heartbeatThreadProblems(config, options))
   problems.push(...storeProblems(options, options.db))
   if (typeof options.db?.withoutPlugins !== 'function') {
     problems.push('db must be a Kysely instance (new Kysely({ dialect: … }))')
@@ -85,6 +87,7 @@ const KNOWN = new Set<string>([
   ...['heartbeatInterval', 'orphanThreshold', 'safetyMargin', 'sweepInterval', 'gcLockTtl', 'testing'],
   ...['maxRecoveries', 'crashWindow', 'batchSize', 'maxPayloadBytes', 'historyRetention', 'onCrash'],
   ...['recoveryBackoff', 'recoveryRate', 'isolateSuspects', 'onRegisterFailure', 'reserveConnection'],
+  ...['heartbeatThread', 'heartbeatConnection', 'maxLoopBlock'],
 ])
 
 const MOST: Partial<Record<string, number>> = {

@@ -70,6 +70,8 @@ export interface MonitorEvents {
   evicted: [{ processId: string; newProcessId: string; tasks: number }]
   leaseExpired: [{ processId: string; tasks: number }]
   heartbeatFailed: [{ error: unknown; failures: number }]
+  /** The event loop runs again after it was blocked for longer than `heartbeatInterval`. */
+  eventLoopBlocked: [{ blockedForMs: number }]
   sweep: [SweepEvent]
   unknownQueue: [{ queue: string; tasks: number }]
   error: [HoldfastError]

@@ -35,6 +35,11 @@ export class HeartbeatConnection {
     this.#wanted = config.reserveConnection
   }
 
+  /** Whether there is a reserved connection that works, as far as is known. */
+  get reserved(): boolean {
+    return this.#usable
+  }
+
   /** Reserves a connection, if there is one to be had soon; else it is taken when it comes. Never throws. */
   async open(): Promise<void> {
     this.#open = true

@@ -3,8 +3,10 @@ import { monotonicNow, sleep } from './clock.js'
 import { LeaseExpiredError } from './errors.js'
 import { type Events, messageOf } from './events.js'
 import { HeartbeatConnection } from './heartbeat-connection.js'
+import { HeartbeatThread } from './heartbeat-thread.js'
 import type { Incarnation } from './incarnation.js'
 import type { Logger } from './logger.js'
+import { LoopClock } from './loop-clock.js'
 import type { MonitorConfig } from './options.js'
 import { beat } from './store/processes.js'
 import type { Store } from './store/store.js'
@@ -18,6 +20,15 @@ export interface HeartbeatHooks {
   onEvicted(incarnation: Incarnation): Promise<void>
 }
 
+export interface HeartbeatParts {
+  readonly store: Store
+  readonly config: MonitorConfig
+  readonly events: Events
+  readonly logger: Logger
+  /** Where the heartbeat thread connects to, if there is to be one. */
+  readonly threadConnection?: string | URL | undefined
+}
+
 /** Beats at a fixed rate on its own timer, never behind a sweep, from `start` to `stop`. */
 export class Heartbeat {
   readonly #connection: HeartbeatConnection
@@ -26,25 +37,52 @@ export class Heartbeat {
   readonly #events: Events
   readonly #logger: Logger
   readonly #hooks: HeartbeatHooks
+  readonly #clock: LoopClock
+  readonly #thread: HeartbeatThread | undefined
   #stopping = new AbortController()
   #wake = new AbortController()
   #watchdog: NodeJS.Timeout | undefined
   #failures = 0
   #loop: Promise<void> | undefined
 
-  constructor(store: Store, config: MonitorConfig, events: Events, logger: Logger, hooks: HeartbeatHooks) {
+  constructor({ store, config, events, logger, threadConnection }: HeartbeatParts, hooks: HeartbeatHooks) {
     this.#connection = new HeartbeatConnection(store, config, logger)
     this.#sender = new BeatSender(config)
     this.#config = config
     this.#events = events
     this.#logger = logger
     this.#hooks = hooks
+    this.#clock = new LoopClock(config.heartbeatInterval, (blockedForMs) => {
+      this.#thread?.catchUp()
+      events.emit('eventLoopBlocked', { blockedForMs })
+    })
+    if (threadConnection !== undefined) this.#thread = this.#makeThread(store, threadConnection)
+  }
+
+  #makeThread(store: Store, connection: string | URL): HeartbeatThread {
+    return new HeartbeatThread(this.#config, connection, store.place, this.#clock.lastRun, {
+      processId: () => this.#hooks.current().processId,
+      onBeat: (sentAt, databaseMs) => void this.#answered(this.#hooks.current(), sentAt, databaseMs),
+      // Only a heartbeat through the monitor's own database may say that the process was evicted.
+      onGone: () => this.beatNow(),
+      onFailed: (error) => {
+        this.#failed(this.#hooks.current(), error)
+        this.beatNow()
+      },
+    })
   }
 
   /** The caller has just registered the process, which was the first heartbeat. */
   start(): void {
     this.watch()
+    this.#clock.start()
+    this.#thread?.start()
     this.#loop ??= this.#run()
+  }
+
+  get through(): 'thread' | 'reserved' | 'pool' {
+    if ((this.#thread?.restsFor() ?? 0) > 0) return 'thread'
+    return this.#connection.reserved ? 'reserved' : 'pool'
   }
 
   /** Beats at once rather than at the next interval. */
@@ -72,7 +110,8 @@ export class Heartbeat {
     this.#wake.abort()
     clearTimeout(this.#watchdog)
     this.#connection.close()
-    await this.#loop
+    this.#clock.stop()
+    await Promise.all([this.#loop, this.#thread?.stop()])
     this.#loop = undefined
   }
 
@@ -86,9 +125,17 @@ export class Heartbeat {
         AbortSignal.any([this.#wake.signal, this.#stopping.signal]),
       )
       if (this.#stopping.signal.aborted) return
-      due = monotonicNow() + heartbeatInterval
+      const rest = this.#threadBeats()
+      due = monotonicNow() + (rest > 0 ? rest : heartbeatInterval)
+      if (rest > 0 && !this.#wake.signal.aborted) continue
       await this.#beat(this.#hooks.current())
     }
+  }
+
+  /** For how long (ms) heartbeats can be left to the thread; 0 or less: not at all. */
+  #threadBeats(): number {
+    this.#thread?.catchUp()
+    return this.#thread?.restsFor() ?? 0
   }
 
   async #beat(incarnation: Incarnation): Promise<void> {
@@ -98,7 +145,10 @@ export class Heartbeat {
       await this.#sender.send(
         `a heartbeat of ${processId}`,
         () => this.#connection.run((store) => beat(store, processId, orphanThreshold), heartbeatInterval),
-        (sentAt, databaseMs) => this.#answered(incarnation, sentAt, databaseMs),
+        async (sentAt, databaseMs) => {
+          if (databaseMs !== undefined) this.#thread?.disproved(processId)
+          await this.#answered(incarnation, sentAt, databaseMs)
+        },
       )
     } catch (error) {
       this.#failed(incarnation, error)
@@ -109,6 +159,7 @@ export class Heartbeat {
     if (incarnation !== this.#hooks.current() || this.#stopping.signal.aborted) return
     if (databaseMs === undefined) {
       await this.#hooks.onEvicted(incarnation)
+      this.#thread?.follow()
       this.watch()
       return
     }
@@ -134,6 +185,8 @@ export class Heartbeat {
     clearTimeout(this.#watchdog)
     if (this.#stopping.signal.aborted) return
     const incarnation = this.#hooks.current()
+    // After a block of the event loop the thread's heartbeats wait to be heard.
+    incarnation.lease.onEnd = () => this.#thread?.catchUp()
     this.#watchdog = setTimeout(() => this.#expire(incarnation), Math.max(0, incarnation.lease.remaining()))
   }
 

@@ -17,6 +17,8 @@ export class Lease {
   #renewedAt: number | undefined
   #gapFreeSince: number | undefined
   #clockOffset: number | undefined
+  /** Called before the lease is said to have ended: perhaps there are answers that nobody has looked at yet. */
+  onEnd: (() => void) | undefined
   /** Heartbeats that have succeeded. */
   renewals = 0
 
@@ -46,6 +48,11 @@ export class Lease {
 
   /** Milliseconds until the lease ends, counted with the safety margin; 0 or less when it has ended. */
   remaining(): number {
+    if (this.#left() <= 0) this.onEnd?.()
+    return this.#left()
+  }
+
+  #left(): number {
     if (this.#renewedAt === undefined) return 0
     return this.#renewedAt + this.#times.orphanThreshold - this.#times.safetyMargin - monotonicNow()
   }

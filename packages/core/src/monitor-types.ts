@@ -34,6 +34,8 @@ export interface MonitorHealth {
   readonly leaseRemainingMs: number
   /** For how long (ms) heartbeats have succeeded without a gap: only processes with at most this lease may be judged. */
   readonly gapFreeForMs: number
+  /** What heartbeats go through now: a thread of their own, a reserved connection, or the pool that all share. */
+  readonly heartbeatsThrough: 'thread' | 'reserved' | 'pool'
   readonly inFlight: number
   /** Writes of unknown outcome that heartbeats still settle. */
   readonly unsettled: number

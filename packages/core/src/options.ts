@@ -78,6 +78,26 @@ export interface TaskMonitorOptions extends StoreOptions {
    * @default true
    */
   readonly reserveConnection?: boolean
+  /**
+   * Beats from a thread with a connection of its own too, so that a handler that blocks the event loop for longer than
+   * the lease, but not than `maxLoopBlock`, keeps its task. Needs `heartbeatConnection`; runs from `start()` to `stop()`.
+   * While the thread can't beat, `heartbeatFailed` tells and the main thread beats.
+   *
+   * Bundlers must leave `@holdfast/core` external, or put its `dist/heartbeat-worker.js` beside the bundle.
+   * @default false
+   */
+  readonly heartbeatThread?: boolean
+  /**
+   * Where the heartbeat thread connects to: the same database as `db`. Its URL, for which the thread loads `pg`
+   * (`postgres:`, `postgresql:`) or `mysql2` (`mysql:`, `mariadb:`); or the `file:` URL of a module whose default export
+   * is a function that makes a Kysely, which the thread calls.
+   */
+  readonly heartbeatConnection?: string | URL
+  /**
+   * Milliseconds that the event loop may be blocked before the heartbeat thread stops to beat; the process's tasks are
+   * recovered when its lease has run out after that. At least `heartbeatInterval`. @default 60000
+   */
+  readonly maxLoopBlock?: number
   /** Allows `clearAll()`. Never in production. @default false */
   readonly testing?: boolean
   /** @default warnings and errors to stderr */
@@ -91,6 +111,8 @@ type Defaulted =
   | 'isolateSuspects'
   | 'onRegisterFailure'
   | 'reserveConnection'
+  | 'heartbeatThread'
+  | 'maxLoopBlock'
   | 'testing'
   | 'heartbeatInterval'
   | 'orphanThreshold'
@@ -132,6 +154,8 @@ export function resolveConfig(options: TaskMonitorOptions): { config: MonitorCon
     isolateSuspects: options.isolateSuspects ?? true,
     onRegisterFailure: options.onRegisterFailure ?? 'throw',
     reserveConnection: options.reserveConnection ?? true,
+    heartbeatThread: options.heartbeatThread ?? false,
+    maxLoopBlock: options.maxLoopBlock ?? 60_000,
     testing: options.testing ?? false,
     batchSize: options.batchSize ?? 500,
     maxPayloadBytes: options.maxPayloadBytes ?? 1_048_576,

@@ -82,11 +82,14 @@ export class TaskMonitor implements AsyncDisposable {
     const current = (): Incarnation => this.#membership.current
     const recovery = new Recovery({ ...shared, byProcess: () => this.processId })
     this.#handOver = new HandOver({ ...shared, recovery })
-    this.#heartbeat = new Heartbeat(store, config, events, logger, {
-      current,
-      onBeat: (incarnation) => void this.#handOver.settle(incarnation),
-      onEvicted: (incarnation) => this.#membership.evict(incarnation),
-    })
+    this.#heartbeat = new Heartbeat(
+      { ...shared, threadConnection: options.heartbeatConnection },
+      {
+        current,
+        onBeat: (incarnation) => void this.#handOver.settle(incarnation),
+        onEvicted: (incarnation) => this.#membership.evict(incarnation),
+      },
+    )
     this.#registrar = new Registrar({
       ...shared,
       closed: this.#closed.signal,
@@ -315,6 +318,7 @@ export class TaskMonitor implements AsyncDisposable {
       processId,
       leaseRemainingMs: Math.max(0, lease.remaining()),
       gapFreeForMs: lease.gapFreeFor(),
+      heartbeatsThrough: this.#heartbeat.through,
       inFlight: tasks.size,
       unsettled: doubtful.size,
       events: this.#events.counts(),

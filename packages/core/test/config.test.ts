@@ -75,6 +75,8 @@ describe('the options of a monitor', () => {
       isolateSuspects: true,
       onRegisterFailure: 'throw',
       reserveConnection: true,
+      heartbeatThread: false,
+      maxLoopBlock: 60_000,
       testing: false,
       historyRetention: 7 * 24 * 3_600_000,
       tablePrefix: 'holdfast_',

@@ -112,6 +112,7 @@ describe('heartbeats on a pool', () => {
     await migrate(db)
     const { child } = await fixture.holder({ refs: refs(5) })
     const monitor = await fixture.started(on(db))
+    await until(() => monitor.health().heartbeatsThrough === (size === 1 ? 'pool' : 'reserved'))
     expect(await monitor.run({ payload: null, jobRef: 'own' }, async () => 'done')).toBe('done')
     await child.kill()
     await until(async () => (await enqueuedRefs(fixture.db)).length === 5)
@@ -159,7 +160,7 @@ describe('heartbeats on a pool', () => {
       await killAllBut(handler.backend, admin)
       await until(async () => (await beatsOf(admin, monitor.processId)) >= before + 5)
     }
-    // It is reserved again: who asks for a second gets none.
+    await until(() => monitor.health().heartbeatsThrough === 'reserved')
     const second = hold(db)
     const before = await beatsOf(admin, monitor.processId)
     await until(async () => (await beatsOf(admin, monitor.processId)) >= before + 10)

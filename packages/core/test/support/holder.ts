@@ -1,4 +1,5 @@
 // A process that holds tasks until it is killed, paused or told what to do.
+import type { Worker } from 'node:worker_threads'
 import { childOptions, connect, kyselyVersion } from '@holdfast/chaos'
 import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '../../src/index.js'
 import { fast } from './fast.js'
@@ -19,6 +20,12 @@ const send = (message: object): void => void process.send?.(message)
 monitor.on('evicted', (event) => send({ type: 'evicted', ...event }))
 monitor.on('leaseExpired', (event) => send({ type: 'leaseExpired', ...event }))
 monitor.on('recovered', (event) => send({ type: 'recovered', ...event }))
+monitor.on('eventLoopBlocked', (event) => send({ type: 'eventLoopBlocked', ...event }))
+monitor.on('heartbeatFailed', ({ error }) => send({ type: 'heartbeatFailed', error: String(error) }))
+let thread: Worker | undefined
+process.on('worker', (worker) => {
+  thread = worker
+})
 await monitor.start()
 
 const held: TaskHandle[] = await Promise.all(
@@ -42,6 +49,14 @@ process.on('message', async (message) => {
     const task = await monitor.register({ payload: { again: true } })
     await task.complete()
     send({ type: 'registered', fullId: task.fullId })
+  }
+  if (message === 'health') send({ type: 'health', ...monitor.health() })
+  if (message === 'end thread') await thread?.terminate()
+  if (typeof message === 'object' && message !== null && 'block' in message) {
+    const end = performance.now() + Number(message.block)
+    while (performance.now() < end);
+    // In the same turn, before any timer and any message.
+    send({ type: 'blocked', leaseRemainingMs: monitor.health().leaseRemainingMs })
   }
   if (message === 'versions') send({ type: 'versions', kysely: await kyselyVersion() })
   if (message === 'stop') {
