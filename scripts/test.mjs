@@ -1,29 +1,64 @@
-// npm test: installs, builds, checks, brings up the services once, runs every test, and ends with one plain line.
-// Arguments go to vitest: `npm test -- packages/core`.
+// npm test: installs, builds, checks, brings up the services once, runs every test, prints how many ran where, and ends
+// with one plain line. `--core` runs the monitor's tests alone, `--db <name>` and `--kysely <version>` on one database
+// and version, `--full` on all of them. Other arguments go to vitest: `npm test -- packages/core -t paused`.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { build, exitCode, install, pnpm, root, run } from './workspace.mjs'
 
-const args = process.argv.slice(2)
+const { own, rest } = split(process.argv.slice(2))
+const one = own.db !== undefined || own.kysely !== undefined
+const projects = one
+  ? [`core on ${own.db ?? '*'}, kysely ${own.kysely ?? '*'}`]
+  : own.core
+    ? ['core on *']
+    : []
 await install()
 await build()
-if (args.length === 0) await run(...pnpm('check'))
+if (projects.length === 0 && rest.length === 0) await run(...pnpm('check'))
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'))
-const report = join(folder, 'report.json')
+const report = join(folder, 'counts.json')
 const { startServices } = await import('@holdfast/services')
-const services = await startServices(['postgres'], { log: (line) => console.error(line) })
+const needed = own.db === undefined ? ['postgres', 'postgres@14', 'pgbouncer', 'mariadb', 'mysql'] : [own.db]
+const services = await startServices(needed, { log: (line) => console.error(line) })
 let code
 try {
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  code = await exitCode(`${root}/node_modules/.bin/vitest`, ['run', ...reporters, ...args], {
-    env: services.urls,
+  const reporters = ['--reporter=default', `--reporter=${root}/scripts/count-reporter.mjs`]
+  const chosen = projects.flatMap((project) => ['--project', project])
+  code = await exitCode(`${root}/node_modules/.bin/vitest`, ['run', ...reporters, ...chosen, ...rest], {
+    env: {
+      ...services.urls,
+      HOLDFAST_TEST_COUNTS: report,
+      ...(own.full || one ? { HOLDFAST_TEST_FULL: '1' } : {}),
+    },
   })
 } finally {
   await services.stop()
 }
 process.exitCode = summarize(code)
+
+/** Our own options, and what vitest gets. */
+function split(args) {
+  const options = {
+    core: { type: 'boolean' },
+    full: { type: 'boolean' },
+    db: { type: 'string' },
+    kysely: { type: 'string' },
+  }
+  // pnpm passes its own `--` on.
+  const given = args.filter((arg, index) => arg !== '--' || args.indexOf('--') !== index)
+  const { values, tokens } = parseArgs({ args: given, options, strict: false, tokens: true })
+  const ours = new Set()
+  for (const token of tokens) {
+    if (token.kind !== 'option' || !(token.name in options)) continue
+    ours.add(token.index)
+    if (options[token.name].type === 'string' && !token.inlineValue) ours.add(token.index + 1)
+  }
+  const own = Object.fromEntries(Object.entries(values).filter(([name]) => name in options))
+  return { own, rest: given.filter((_, index) => !ours.has(index)) }
+}
 
 function summarize(exit) {
   let result
@@ -35,21 +70,18 @@ function summarize(exit) {
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-  for (const [name, count] of perPackage(result))
-    console.log(`${name}: ${count.passed} passed, ${count.failed} failed`)
-  const { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped } = result
-  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
-  return passed === 0 ? 1 : exit
-}
-
-function perPackage({ testResults }) {
-  const counts = new Map()
-  for (const { name, assertionResults } of testResults) {
-    const [folder, unit] = name.slice(root.length).split('/')
-    const key = `${folder}/${unit}`
-    const count = counts.get(key) ?? { passed: 0, failed: 0 }
-    for (const { status } of assertionResults) if (status in count) count[status] += 1
-    counts.set(key, count)
+  const total = { passed: 0, failed: 0, skipped: 0 }
+  const line = ({ passed, failed, skipped }) =>
+    `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
+  console.log('')
+  for (const [project, count] of Object.entries(result.counts).sort()) {
+    for (const state of Object.keys(total)) total[state] += count[state]
+    if (count.passed + count.failed + count.skipped > 0) console.log(`${project}: ${line(count)}`)
   }
-  return [...counts].sort()
+  // A test that only some databases can run says so in its name.
+  for (const [test, where] of Object.entries(result.skipped))
+    console.log(`skipped on ${where.join('; ')}: ${test}`)
+  if (result.unhandled > 0) console.log(`${result.unhandled} errors outside of any test`)
+  console.log(`${total.passed} passed, ${total.failed + result.unhandled} failed`)
+  return total.passed === 0 ? 1 : exit
 }
