@@ -88,12 +88,19 @@ export class HeartbeatThread {
       lastRun: this.#lastRun,
       port: port2,
     }
-    const worker = new Worker(isSource ? FROM_SOURCE : WORKER, {
-      name: 'holdfast-heartbeat',
-      workerData: data,
-      transferList: [port2],
-      eval: isSource,
-    })
+    let worker: Worker
+    try {
+      worker = new Worker(isSource ? FROM_SOURCE : WORKER, {
+        name: 'holdfast-heartbeat',
+        workerData: data,
+        transferList: [port2],
+        eval: isSource,
+      })
+    } catch (error) {
+      // Node's permission model for instance allows no threads.
+      this.#died(error)
+      return
+    }
     this.#worker = worker
     this.#port = port1
     port1.on('message', (report: HeartbeatReport) => this.#heard(report))

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { migrate, type TaskMonitorOptions } from '../src/index.js'
 import { fast } from './support/fast.js'
 import { Fixture, refs } from './support/fixture.js'
+import { FreezingProxy } from './support/freezing-proxy.js'
 import { enqueuedRefs, taskRows } from './support/table-queue.js'
 
 /** The server's own id of a connection, to kill it by. */
@@ -87,12 +88,13 @@ describe('heartbeats on a pool', () => {
     logger: { warn: (message) => warnings.push(message), error: () => undefined },
   })
 
-  it('of two go on while a handler holds the other connection for three leases', async () => {
+  it('of two go on while handlers hold and want every other connection for three leases', async () => {
     const db = pool(2)
     await fixture.started() // Who would recover.
     const monitor = await fixture.started(on(db))
     await monitor.register({ payload: null, jobRef: 'a' })
     const handler = await hold(db)
+    const waiting = hold(db)
     const before = await beatsOf(fixture.db, monitor.processId)
     const beats = (3 * fast.orphanThreshold) / fast.heartbeatInterval
     await until(async () => (await beatsOf(fixture.db, monitor.processId)) >= before + beats)
@@ -105,6 +107,7 @@ describe('heartbeats on a pool', () => {
     expect(await enqueuedRefs(fixture.db)).toEqual([])
     expect(await taskRows(fixture.db)).toHaveLength(1)
     await handler.release()
+    await (await waiting).release()
   })
 
   it.each([1, 2])('of %i do all there is to do, and leave the pool free at the end', async (size) => {
@@ -140,12 +143,16 @@ describe('heartbeats on a pool', () => {
     await pools.pop()!.destroy()
   })
 
-  it('share it when told to', async () => {
+  it('share it when told to: then handlers can starve them', async () => {
     const db = pool(2)
-    await fixture.started({ ...on(db), reserveConnection: false })
+    await fixture.started() // Who recovers.
+    const monitor = await fixture.started({ ...on(db), reserveConnection: false })
+    await monitor.register({ payload: null, jobRef: 'a' })
     const both = [await hold(db), await hold(db)]
+    await until(async () => (await enqueuedRefs(fixture.db)).length === 1)
     for (const { release } of both) await release()
-    expect(warnings).toEqual([])
+    expect(monitor.health().events.leaseExpired).toBe(1)
+    expect(warnings.filter((warning) => warning.includes('share the pool'))).toEqual([])
   })
 
   // Behind the pooler a connection of the pool is none of the server's.
@@ -168,5 +175,23 @@ describe('heartbeats on a pool', () => {
     await (await second).release()
     expect(monitor.health().events.leaseExpired).toBeUndefined()
     await task.complete()
+  })
+
+  it('move to another connection when the reserved one falls silent, and leak none', async () => {
+    const { proxy, url } = await FreezingProxy.to(fixture.database.url)
+    const db = connect(url, 5)
+    const monitor = await fixture.started({ ...on(db), orphanThreshold: 4_000 })
+    await until(() => monitor.health().heartbeatsThrough === 'reserved')
+    proxy.freeze()
+    const before = await beatsOf(fixture.db, monitor.processId)
+    await until(async () => (await beatsOf(fixture.db, monitor.processId)) >= before + 5)
+    await until(() => monitor.health().heartbeatsThrough === 'reserved')
+    expect(monitor.health().events.evicted).toBeUndefined()
+    proxy.breakFrozen()
+    const all = await Promise.all([hold(db), hold(db), hold(db), hold(db)])
+    for (const { release } of all) await release()
+    await monitor.stop({ drain: 0 })
+    await db.destroy()
+    await proxy[Symbol.asyncDispose]()
   })
 })
