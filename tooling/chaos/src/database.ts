@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { type Dialect, Kysely, MysqlDialect, PostgresDialect, sql } from 'kysely'
+import { type CompiledQuery, type Dialect, Kysely, MysqlDialect, PostgresDialect, sql } from 'kysely'
 import mysql from 'mysql2'
 import pg from 'pg'
 import { adminUrl, legUrl } from './leg.js'
@@ -9,12 +9,22 @@ import { STEPPED_CLOCK, steppedClock } from './stepped-clock.js'
 // biome-ignore lint/suspicious/noExplicitAny: tests read any table
 export type AnyDatabase = Kysely<any>
 
-/** A Kysely on a pool of its own that outlives server restarts. */
-export function connect(url: string, max = 10): AnyDatabase {
+/**
+ * A Kysely on a pool of its own that outlives server restarts. `onStatement` is told of every statement, those that
+ * begin and end transactions included.
+ */
+export function connect(
+  url: string,
+  max = 10,
+  onStatement?: (statement: CompiledQuery) => void,
+): AnyDatabase {
   const mySql = url.startsWith('mysql:')
   return new Kysely({
     dialect: mySql ? mysqlDialect(url, max) : postgresDialect(url, max),
-    ...(mySql ? { log: ({ query }) => refuseForbidden(query.sql) } : {}),
+    log: ({ query }) => {
+      if (mySql) refuseForbidden(query.sql)
+      onStatement?.(query)
+    },
   })
 }
 

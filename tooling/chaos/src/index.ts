@@ -10,6 +10,6 @@ export {
   requiredUrl,
   servicesOf,
 } from './leg.js'
-export { refuseForbidden } from './statement-rules.js'
+export { forbidden, refuseForbidden } from './statement-rules.js'
 export { STEPPED_CLOCK } from './stepped-clock.js'
 export { type UntilOptions, until } from './until.js'

@@ -1,5 +1,5 @@
 /** What MySQL and MariaDB don't both understand, or understand wrongly: `docs/architecture.md`, "Databases". */
-const FORBIDDEN: readonly [pattern: RegExp, why: string][] = [
+export const forbidden: readonly (readonly [pattern: RegExp, why: string])[] = [
   [/\breturning\b/i, 'MySQL has no RETURNING'],
   [/\binsert\s+ignore\b/i, 'INSERT IGNORE cuts values that are too long'],
   [/\bvalues\s*\([^)]*\)\s+as\s+new\b/i, 'MariaDB has no row alias'],
@@ -21,7 +21,7 @@ const FORBIDDEN: readonly [pattern: RegExp, why: string][] = [
 export function refuseForbidden(statement: string): void {
   // Only ours: tests may set up what they like.
   if (!/holdfast|savepoint|wait_timeout/.test(statement)) return
-  for (const [pattern, why] of FORBIDDEN) {
+  for (const [pattern, why] of forbidden) {
     if (pattern.test(statement)) throw new Error(`${why}: ${statement}`)
   }
 }

@@ -59,8 +59,8 @@ export async function listQuarantine(
       ? sql``
       : sql`and exists (
           select 1 from ${tables.quarantine} as last
-          where last.id = ${after} and (q.quarantined_at < last.quarantined_at
-            or (q.quarantined_at = last.quarantined_at and q.id > last.id)))`
+          where last.id = ${after} and q.quarantined_at <= last.quarantined_at
+            and (q.quarantined_at < last.quarantined_at or q.id > last.id))`
   const { rows } = await sql<QuarantineRow>`
     select ${columns(dialect)} from ${tables.quarantine} as q where 1 = 1 ${ofQueue} ${older}
     order by q.quarantined_at desc, q.id limit ${sql.lit(limit)}`.execute(db)

@@ -1,0 +1,1 @@
+select queue, count(*) as tasks from `holdfast_tasks` group by queue order by queue;

@@ -1,0 +1,1 @@
+delete from `holdfast_tasks` where process_id = ? and id in (?, ?);

@@ -1,0 +1,8 @@
+set transaction isolation level read committed;
+
+begin;
+
+select process_id from `holdfast_processes`
+where process_id = ? and state = 'alive' lock in share mode;
+
+commit;

@@ -1,0 +1,1 @@
+select @@max_allowed_packet as max;

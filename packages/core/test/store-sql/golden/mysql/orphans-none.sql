@@ -1,0 +1,5 @@
+set transaction isolation level read committed;
+
+begin;
+
+commit;

@@ -1,0 +1,3 @@
+start transaction isolation level read committed;
+
+commit;

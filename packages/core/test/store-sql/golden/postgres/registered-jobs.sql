@@ -1,0 +1,1 @@
+select job_ref from "holdfast_tasks" where queue = $1 and job_ref in ($2, $3, $4, $5);

@@ -1,0 +1,145 @@
+import { sql } from 'kysely'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { inTransaction, type Store } from '../../src/store/store.js'
+import {
+  claimOrphans,
+  deleteOrphans,
+  holdOrphan,
+  lockClaimed,
+  lockOrphans,
+  orphanOwners,
+  postponeOrphan,
+} from '../../src/store/tasks.js'
+import { GoldenStore } from '../support/golden.js'
+import { addProcess, addTask, taskIds } from '../support/rows.js'
+import { dialect, HOUR } from '../support/sql.js'
+
+const ours = { by: 'sweeper', token: 'token' }
+
+describe('orphans in SQL', () => {
+  let on: GoldenStore
+  beforeAll(async () => {
+    on = await GoldenStore.create()
+  })
+  beforeEach(async () => {
+    await on.clear()
+    await addProcess(on.db, 'dead', { state: 'dead', leaseMs: -HOUR })
+    for (const id of ['a', 'b', 'c']) await addTask(on.db, 'dead', id, { jobRef: `job ${id}` })
+  })
+  afterAll(() => on[Symbol.asyncDispose]())
+
+  const rowOf = async (id: string) => {
+    const { rows } = await sql<Record<string, unknown>>`
+      select attempts, last_error, crashes, claimed_by, claim_token,
+        -${dialect.msSince(sql.ref('retry_at'))} as wait, -${dialect.msSince(sql.ref('claim_expires_at'))} as claimed
+      from holdfast_tasks where process_id = 'dead' and id = ${id}`.execute(on.db)
+    return rows[0]!
+  }
+  const lock = (store: Store, limit = 10, after = '') =>
+    inTransaction(store, (inner) => lockOrphans(inner, { owner: 'dead', queue: 'table', after, limit }))
+
+  it('orphanOwners finds who owns rows and does not live, by one probe an owner', async () => {
+    await addProcess(on.db, 'living')
+    await addProcess(on.db, 'released', { state: 'released' })
+    for (const owner of ['living', 'missing', 'released', 'Dead']) await addTask(on.db, owner, 'a')
+    const owners = await on.golden('orphan-owners', orphanOwners)
+    expect(owners.map(({ processId, state }) => [processId, state])).toEqual([
+      ['Dead', null],
+      ['dead', 'dead'],
+      ['missing', null],
+      ['released', 'released'],
+    ])
+    expect(owners[0]!.orphanedForMs).toBeNull()
+    expect(owners[1]!.orphanedForMs).toBeGreaterThanOrEqual(HOUR)
+  })
+
+  it('orphanOwners goes on where a statement’s recursion ends', async () => {
+    await sql`delete from holdfast_tasks`.execute(on.db)
+    const owners = Array.from({ length: 1_001 }, (_, n) => `gone:${String(n).padStart(5, '0')}`)
+    const { now } = dialect
+    const rows = owners.map((owner) => sql`(${owner}, 'a', 'table', '{}', ${now}, 0)`)
+    await sql`insert into holdfast_tasks (process_id, id, queue, payload, created_at, attempts)
+      values ${sql.join(rows)}`.execute(on.db)
+    expect((await orphanOwners(on.store)).map(({ processId }) => processId)).toEqual(owners)
+  })
+
+  it('lockOrphans answers the next rows in order, and passes over what another has locked', async () => {
+    const first = await on.golden('lock-orphans', (store) => lock(store, 2))
+    const nothing = { onCrash: null, lastError: null, crashes: null }
+    expect(first).toEqual([
+      { id: 'a', queue: 'table', jobRef: 'job a', payload: '"a"', attempts: 0, ...nothing },
+      { id: 'b', queue: 'table', jobRef: 'job b', payload: '"b"', attempts: 0, ...nothing },
+    ])
+    expect((await lock(on.store, 2, 'b')).map(({ id }) => id)).toEqual(['c'])
+    await on.db.transaction().execute(async (trx) => {
+      await sql`select id from holdfast_tasks where process_id = 'dead' and id = 'a' for update`.execute(trx)
+      expect((await lock(on.store)).map(({ id }) => id)).toEqual(['b', 'c'])
+    })
+  })
+
+  it('lockOrphans takes up claims that have run out or whose process has died, no others', async () => {
+    await addProcess(on.db, 'alive')
+    await addTask(on.db, 'dead', 'held', { claim: { by: 'alive', token: 't', ms: HOUR } })
+    await addTask(on.db, 'dead', 'run out', { claim: { by: 'alive', token: 't', ms: -1_000 } })
+    await addTask(on.db, 'dead', 'of the dead', { claim: { by: 'dead', token: 't', ms: HOUR } })
+    await addTask(on.db, 'dead', 'waits', { retryMs: HOUR })
+    await addTask(on.db, 'dead', 'has waited', { retryMs: -1_000 })
+    await addTask(on.db, 'dead', 'elsewhere', { queue: 'other' })
+    const found = (await lock(on.store)).map(({ id }) => id)
+    expect(found).toEqual(['a', 'b', 'c', 'has waited', 'of the dead', 'run out'])
+  })
+
+  it('claimOrphans marks rows, lockClaimed finds those still under the claim, deleteOrphans ends them', async () => {
+    const owner = 'dead'
+    const ids = ['a', 'b']
+    await on.golden('claim-orphans', (store) =>
+      inTransaction(store, (inner) => claimOrphans(inner, { owner, ids, claim: ours, ttl: HOUR })),
+    )
+    const { claimed, ...row } = await rowOf('a')
+    expect(row).toMatchObject({ claimed_by: 'sweeper', claim_token: 'token' })
+    expect(Number(claimed)).toBeGreaterThan(HOUR - 60_000)
+    expect(await rowOf('c')).toMatchObject({ claimed_by: null, claim_token: null })
+    await sql`update holdfast_tasks set claim_token = 'TOKEN' where id = 'b'`.execute(on.db)
+    const still = await on.golden('lock-claimed', (store) =>
+      inTransaction(store, (inner) => lockClaimed(inner, { owner, ids, claim: ours })),
+    )
+    expect(still).toEqual(new Set(['a']))
+    await on.golden('delete-orphans', (store) => deleteOrphans(store, owner, ['a', 'c']))
+    expect(await taskIds(on.db)).toEqual(['dead/b'])
+  })
+
+  it('nothing is asked for no rows', async () => {
+    const asked = on.golden('orphans-none', (store) =>
+      inTransaction(store, async (inner) => {
+        await claimOrphans(inner, { owner: 'dead', ids: [], claim: ours, ttl: HOUR })
+        await lockClaimed(inner, { owner: 'dead', ids: [], claim: ours })
+        await deleteOrphans(inner, 'dead', [])
+      }),
+    )
+    await asked
+    expect(await taskIds(on.db)).toHaveLength(3)
+  })
+
+  it('postponeOrphan and holdOrphan keep a row for later and end its claim', async () => {
+    const claim = { by: 'sweeper', token: 't', ms: HOUR }
+    await addTask(on.db, 'dead', 'failing', { claim })
+    await addTask(on.db, 'dead', 'held', { claim })
+    const owner = 'dead'
+    await on.golden('postpone-orphan', (store) =>
+      inTransaction(store, (inner) =>
+        postponeOrphan(inner, { owner, id: 'failing', error: 'no', retryIn: HOUR }),
+      ),
+    )
+    await on.golden('hold-orphan', (store) =>
+      inTransaction(store, (inner) => holdOrphan(inner, { owner, id: 'held', crashes: 2, ms: HOUR })),
+    )
+    const unclaimed = { claimed_by: null, claim_token: null, claimed: null }
+    const failing = await rowOf('failing')
+    expect(failing).toMatchObject({ attempts: 1, last_error: 'no', crashes: null, ...unclaimed })
+    expect(Number(failing.wait)).toBeGreaterThan(HOUR - 60_000)
+    const held = await rowOf('held')
+    expect(held).toMatchObject({ attempts: 0, last_error: null, crashes: 2, ...unclaimed })
+    expect(Number(held.wait)).toBeGreaterThan(HOUR - 60_000)
+    expect((await lock(on.store)).map(({ id }) => id)).toEqual(['a', 'b', 'c'])
+  })
+})

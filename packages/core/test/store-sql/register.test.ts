@@ -1,0 +1,124 @@
+import { sql } from 'kysely'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { NewTask, TaskInsertion } from '../../src/store/new-tasks.js'
+import { insertTasks } from '../../src/store/tasks.js'
+import { GoldenStore } from '../support/golden.js'
+import { addProcess, addTask, taskIds } from '../support/rows.js'
+import { dialect, HOUR } from '../support/sql.js'
+
+describe('registering tasks in SQL', () => {
+  let on: GoldenStore
+  beforeAll(async () => {
+    on = await GoldenStore.create()
+  })
+  beforeEach(async () => {
+    await on.clear()
+    await addProcess(on.db, 'p')
+  })
+  afterAll(() => on[Symbol.asyncDispose]())
+
+  const task = (id: string, jobRef: string | null = null): NewTask => ({
+    ...{ id, queue: 'table', jobRef, payload: `{"of":"${id}"}`, onCrash: null },
+  })
+  const insertion = (tasks: readonly NewTask[], suspectFrom = Number.POSITIVE_INFINITY): TaskInsertion => ({
+    ...{ processId: 'p', tasks, suspectFrom, crashWindow: HOUR },
+  })
+  const addCrashes = (jobRef: string, count: number, msAgo = 0) =>
+    sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
+      values ('table', ${jobRef}, ${count}, ${dialect.after(-msAgo)})`.execute(on.db)
+  const written = { alive: true, suspects: new Set() }
+
+  it('a lone task is written with all its columns', async () => {
+    const lone = { ...task('a', 'job'), onCrash: 'quarantine' }
+    expect(await on.golden('insert-task-lone', (store) => insertTasks(store, insertion([lone])))).toEqual(
+      written,
+    )
+    const { rows } = await sql<{ age: number }>`
+      select process_id, id, queue, job_ref, payload, on_crash, attempts, progress_at, claimed_by, claim_token,
+        claim_expires_at, retry_at, last_error, crashes from holdfast_tasks`.execute(on.db)
+    const nothing = { progress_at: null, claimed_by: null, claim_token: null, claim_expires_at: null }
+    expect(rows).toEqual([
+      {
+        ...{ process_id: 'p', id: 'a', queue: 'table', job_ref: 'job', payload: '{"of":"a"}', attempts: 0 },
+        ...{ on_crash: 'quarantine', retry_at: null, last_error: null, crashes: null, ...nothing },
+      },
+    ])
+    const { rows: ages } = await sql<{ age: number }>`
+      select ${dialect.msSince(sql.ref('created_at'))} as age from holdfast_tasks`.execute(on.db)
+    expect(Math.abs(Number(ages[0]!.age))).toBeLessThan(10_000)
+  })
+
+  it('a batch is one statement', async () => {
+    const batch = insertion([task('a'), task('b', 'job-b'), task('c')])
+    expect(await on.golden('insert-tasks-batch', (store) => insertTasks(store, batch))).toEqual(written)
+    expect(await taskIds(on.db)).toEqual(['p/a', 'p/b', 'p/c'])
+  })
+
+  it('a lone suspect is not written', async () => {
+    await addCrashes('killer', 2)
+    const lone = insertion([task('a', 'killer')], 2)
+    const result = await on.golden('insert-task-suspect', (store) => insertTasks(store, lone))
+    expect(result).toEqual({ alive: true, suspects: new Set(['a']) })
+    expect(await taskIds(on.db)).toEqual([])
+  })
+
+  it('of a batch all but the suspects are written', async () => {
+    await addCrashes('killer', 2)
+    await addCrashes('once', 1)
+    await addCrashes('long ago', 2, 2 * HOUR)
+    const batch = insertion([task('a', 'killer'), task('b', 'once'), task('c', 'long ago'), task('d')], 2)
+    const result = await on.golden('insert-tasks-suspects', (store) => insertTasks(store, batch))
+    expect(result).toEqual({ alive: true, suspects: new Set(['a']) })
+    expect(await taskIds(on.db)).toEqual(['p/b', 'p/c', 'p/d'])
+  })
+
+  it('an isolated suspect is written whatever its crash count', async () => {
+    await addCrashes('killer', 2)
+    const isolated = insertion([task('a', 'killer')])
+    expect(await on.golden('insert-task-isolated', (store) => insertTasks(store, isolated))).toEqual(written)
+    expect(await taskIds(on.db)).toEqual(['p/a'])
+  })
+
+  it('a process that is not alive writes nothing, be it one task or several', async () => {
+    await sql`update holdfast_processes set state = 'dead'`.execute(on.db)
+    const dead = (tasks: readonly NewTask[]) => (store: GoldenStore['store']) =>
+      insertTasks(store, insertion(tasks))
+    expect(await on.golden('insert-task-not-alive', dead([task('a')]))).toMatchObject({ alive: false })
+    expect(await on.golden('insert-tasks-not-alive', dead([task('a'), task('b')]))).toMatchObject({
+      alive: false,
+    })
+    await sql`delete from holdfast_processes`.execute(on.db)
+    expect(await dead([task('a')])(on.store)).toMatchObject({ alive: false })
+    expect(await taskIds(on.db)).toEqual([])
+  })
+
+  it('a job that another process holds is taken over, and its row forgets the other', async () => {
+    const claim = { by: 'x', token: 'token', ms: 1_000 }
+    await addTask(on.db, 'other', 'theirs', { jobRef: 'job', claim, retryMs: HOUR })
+    await addTask(on.db, 'other', 'theirs too', { jobRef: 'job 2', claim, retryMs: HOUR })
+    await sql`update holdfast_tasks set attempts = 4, last_error = 'e', crashes = 2, progress_at = created_at`.execute(
+      on.db,
+    )
+    const lone = insertion([task('ours', 'job')])
+    expect(await on.golden('insert-task-take-over', (store) => insertTasks(store, lone))).toEqual(written)
+    const batch = insertion([task('ours too', 'job 2'), task('new')])
+    expect(await on.golden('insert-tasks-take-over', (store) => insertTasks(store, batch))).toEqual(written)
+    expect(await taskIds(on.db)).toEqual(['p/new', 'p/ours', 'p/ours too'])
+    const { rows } = await sql`
+      select distinct attempts, progress_at, claimed_by, claim_token, claim_expires_at, retry_at, last_error, crashes
+      from holdfast_tasks`.execute(on.db)
+    const nothing = { progress_at: null, claimed_by: null, claim_token: null, claim_expires_at: null }
+    expect(rows).toEqual([{ attempts: 0, retry_at: null, last_error: null, crashes: null, ...nothing }])
+  })
+
+  it('names that differ in case, accent, width or composition are different', async () => {
+    const names = ['a', 'A', 'ä', 'a\u0308', ' a', 'ｱ', 'ア']
+    await insertTasks(on.store, insertion(names.map((name) => task(name, name))))
+    expect((await taskIds(on.db)).toSorted()).toEqual(names.map((name) => `p/${name}`).toSorted())
+    await addProcess(on.db, 'P')
+    await insertTasks(on.store, { ...insertion([task('a')]), processId: 'P' })
+    await insertTasks(on.store, insertion([{ ...task('of another queue', 'a'), queue: 'TABLE' }]))
+    expect(await taskIds(on.db)).toHaveLength(names.length + 2)
+    for (const name of names) await addCrashes(name, 1)
+  })
+})
