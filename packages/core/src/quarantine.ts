@@ -170,7 +170,11 @@ export class Quarantine {
   ): Promise<JobOutcome> {
     const { logger } = this.#parts
     const { signal } = new AbortController()
-    const [outcome] = await adapter.recover([job], contextOf({ store, adapter, logger, signal }, trx))
+    const context = contextOf({ store, adapter, logger, signal }, trx)
+    // A row may have stood for many jobs: this is about the one.
+    const expanded = (await adapter.expand?.([job.orphan], context)) ?? []
+    const detail = expanded.find(({ jobRef }) => jobRef === job.jobRef)?.detail
+    const [outcome] = await adapter.recover([{ ...job, detail }], context)
     const why =
       outcome?.kind === 'failed'
         ? messageOf(outcome.error)

@@ -1,6 +1,8 @@
 import { until } from '@holdfast/chaos'
+import { TaskMonitor } from '@holdfast/core'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { graphileWorkerAdapter } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
 
 describe('a worker process that is killed', () => {
@@ -246,7 +248,16 @@ describe('a job that kills every process that runs it', () => {
       expect.objectContaining({ id, lastError: reason, lockedBy: null, available: false }),
     ])
     expect(await fixture.ledger('start')).toHaveLength(3)
-    const { rows } = await sql`select job_ref, reason, crashes from holdfast_quarantine`.execute(fixture.db)
-    expect(rows).toEqual([{ job_ref: id, reason, crashes: 3 }])
+    const { quarantine } = new TaskMonitor({ db: fixture.db, adapters: [graphileWorkerAdapter()] })
+    const [entry, ...others] = await quarantine.list()
+    expect(others).toEqual([])
+    expect(entry).toMatchObject({ jobRef: id, reason, crashes: 3 })
+
+    // A person may let it run once more; it goes straight back when it kills again.
+    expect(await quarantine.retry(entry!.id)).toEqual({ kind: 'requeued', jobRef: id })
+    await fixture.started(4)
+    await until(async () => (await quarantine.list()).length > 0)
+    expect(await quarantine.list()).toEqual([expect.objectContaining({ jobRef: id, crashes: 4 })])
+    expect(await fixture.ledger('start')).toHaveLength(4)
   })
 })

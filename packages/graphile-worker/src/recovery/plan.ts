@@ -33,6 +33,14 @@ type DecidedGraphileJob = GraphileJob & { readonly decision: Decision }
 
 export function planFor(job: DecidedGraphileJob): Plan {
   const { row, handOff, lockIds, finished } = job.detail
+  if (job.orphan.cause === 'retry') {
+    if (handOff !== undefined)
+      return { kind: 'add', job: handOff.job, remove: undefined, next: onceMore(handOff.job) }
+    if (row === undefined) return nothing({ kind: 'finished' })
+    return row.lockedBy === null
+      ? { kind: 'unlock', row, next: onceMore(row) }
+      : nothing({ kind: 'alreadyThere' })
+  }
   if (row !== undefined && !isHeld(lockIds, row.lockedBy)) return nothing({ kind: 'alreadyThere' })
   if (row !== undefined && finished) return { kind: 'remove', row, outcome: { kind: 'finished' } }
   if (row?.superseded) return { kind: 'unlock', row, next: asItIs(row) }
@@ -46,6 +54,10 @@ export function planFor(job: DecidedGraphileJob): Plan {
 }
 
 const nothing = (outcome: JobOutcome): Plan => ({ kind: 'nothing', outcome })
+
+/** A person wants it to run: now, and at least this once, whatever its attempts. */
+const onceMore = ({ attempts, maxAttempts }: { attempts: number; maxAttempts: number }): Continuation =>
+  goesOn(Math.min(attempts, maxAttempts - 1), 0)
 
 /** Its key and its attempts were taken from it: it is only unlocked, and never runs again. */
 const asItIs = ({ attempts }: JobRow): Continuation => ({
