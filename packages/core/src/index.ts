@@ -8,6 +8,7 @@ export type {
   QueueAdapter,
   RecoveryContext,
 } from './adapter.js'
+export type { CleanupOptions } from './cleanup.js'
 export { type AesKey, aesGcmCodec, type PayloadCodec } from './codec.js'
 export * from './errors.js'
 export type {
@@ -41,4 +42,4 @@ export type { DialectName } from './store/dialect.js'
 export type { ProcessRow } from './store/processes.js'
 export type { SweepCounts } from './sweep.js'
 export type { AnyTransaction, CompleteOptions, ReleaseOptions, TaskHandle } from './task-handle.js'
-export { type CleanupOptions, TaskMonitor } from './task-monitor.js'
+export { TaskMonitor } from './task-monitor.js'

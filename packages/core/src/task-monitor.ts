@@ -1,4 +1,5 @@
 import type { QueueAdapter } from './adapter.js'
+import { type CleanupOptions, cleanup } from './cleanup.js'
 import { withDatabaseErrors } from './database-errors.js'
 import { drainWork } from './drain.js'
 import { ConfigError, NotStartedError, StoppedError, TaskLostError } from './errors.js'
@@ -17,26 +18,16 @@ import { Quarantine } from './quarantine.js'
 import { Recovery } from './recovery/recovery.js'
 import { Registrar } from './registrar.js'
 import { clearTables } from './store/clear.js'
-import { listProcesses } from './store/processes.js'
-import { countQuarantine } from './store/quarantine.js'
+import { readStats } from './store/stats.js'
 import { openStore, type Store } from './store/store.js'
-import { countTasks, hasTask } from './store/tasks.js'
-import { type SweepCounts, type SweepParts, sweep } from './sweep.js'
+import { hasTask } from './store/tasks.js'
+import type { SweepCounts, SweepParts } from './sweep.js'
 import { Sweeper } from './sweeper.js'
 import type { TaskHandle } from './task-handle.js'
 import { withTimeout } from './timeout.js'
 
 /** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
 const STOP_TIMEOUT = 10_000
-
-export interface CleanupOptions {
-  /**
-   * Milliseconds since its last heartbeat that a process has at least before it counts as dead. Never less than its own
-   * lease. @default each process's own `orphanThreshold`
-   */
-  readonly orphanThreshold?: number
-  readonly signal?: AbortSignal
-}
 
 /**
  * Records this process's work in flight, keeps its heart beating, and recovers what dead processes left.
@@ -214,7 +205,8 @@ export class TaskMonitor implements AsyncDisposable {
   /**
    * Registers a task, runs `work` and completes it. When `work` throws, the task is completed too and the error goes
    * on to the caller: failures are the queue's to retry. When `task.signal` had aborted it was cut short, and is given
-   * back. Work that completed or released its handle itself is left so.
+   * back; not so when that was for its `maxRuntime`, which is a failure. Work that completed or released its handle
+   * itself is left so.
    */
   async run<T>(options: RegisterOptions, work: (task: TaskHandle) => Promise<T>): Promise<T> {
     this.#assertOpen()
@@ -230,8 +222,10 @@ export class TaskMonitor implements AsyncDisposable {
     if (typeof task !== 'string') return task.complete()
     const id = this.#ownId(task)
     const { current } = this.#membership
+    const handle = (current.tasks.get(id) ?? current.pending.get(id))?.handle
+    if (handle !== undefined) return handle.complete()
+    // Of an unknown outcome before, or not of this incarnation.
     const done = await this.#database('unregister a task', () => current.completions.add(id))
-    current.forget(id)
     if (!done)
       throw new TaskLostError(`Task ${this.fullTaskId(id)} is not this process's. Discard the result.`)
   }
@@ -253,7 +247,7 @@ export class TaskMonitor implements AsyncDisposable {
   updateHeartbeats(tasks?: readonly (TaskHandle | string)[]): Promise<number> {
     const { current } = this.#membership
     const ids = tasks?.map((task) => (typeof task === 'string' ? this.#ownId(task) : task.id))
-    return this.#database('update heartbeats', () => current.updateProgress(ids ?? [...current.tasks.keys()]))
+    return this.#database('update heartbeats', () => current.updateProgress(ids))
   }
 
   /**
@@ -281,20 +275,9 @@ export class TaskMonitor implements AsyncDisposable {
    *
    * @throws DatabaseError, ConfigError
    */
-  async cleanupOrphanedTasks({ orphanThreshold, signal }: CleanupOptions = {}): Promise<SweepCounts> {
-    if (orphanThreshold !== undefined && !(orphanThreshold > 0)) {
-      throw new ConfigError(
-        `orphanThreshold must be a positive number of milliseconds: ${String(orphanThreshold)}`,
-      )
-    }
+  cleanupOrphanedTasks(options: CleanupOptions = {}): Promise<SweepCounts> {
     return this.#database('clean up', () =>
-      sweep(this.#sweep, this.#membership.current, {
-        adapters: this.#adapters,
-        ...(orphanThreshold === undefined ? {} : { patience: orphanThreshold }),
-        ...(signal === undefined
-          ? {}
-          : { signal, before: async () => (signal.aborted ? 0 : this.config.batchSize) }),
-      }),
+      cleanup(this.#sweep, this.#membership.current, this.#adapters, options),
     )
   }
 
@@ -327,11 +310,7 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** What the database holds: processes, tasks in flight per queue, quarantine. */
   stats(): Promise<MonitorStats> {
-    return this.#database('read the stats', async () => ({
-      processes: await listProcesses(this.#store),
-      tasks: await countTasks(this.#store),
-      quarantined: await countQuarantine(this.#store),
-    }))
+    return this.#database('read the stats', () => readStats(this.#store))
   }
 
   /**
@@ -386,7 +365,7 @@ export class TaskMonitor implements AsyncDisposable {
   async #leave(reason: Error): Promise<void> {
     const { current } = this.#membership
     current.abort(reason)
-    await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
+    if (this.#starting !== undefined) await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
     await this.#handOver.settle(current)
     await this.#heartbeat.stop()
     this.#membership.leave(reason)
