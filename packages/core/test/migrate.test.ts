@@ -1,4 +1,12 @@
-import { adminUrl, connect, freshDatabase, onPostgres, type TestDatabase } from '@holdfast/chaos'
+import {
+  type AnyDatabase,
+  adminUrl,
+  connect,
+  freshDatabase,
+  onPostgres,
+  type TestDatabase,
+  until,
+} from '@holdfast/chaos'
 import { CamelCasePlugin, sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { migrate, migrationProvider, migrationSql, TaskMonitor } from '../src/index.js'
@@ -47,12 +55,8 @@ describe('migrate', () => {
   })
 
   it.runIf(onPostgres())('is applied by one where transactions are serializable by default', async () => {
-    await using direct = await freshDatabase(adminUrl())
-    const name = new URL(direct.url).pathname.slice(1)
-    await sql`alter database ${sql.id(name)} set default_transaction_isolation = 'serializable'`.execute(
-      direct.db,
-    )
-    const pools = Array.from({ length: 10 }, () => connect(direct.url, 1))
+    await setForAll(database, 'default_transaction_isolation', 'serializable')
+    const pools = Array.from({ length: 10 }, () => connect(database.url, 1))
     const isolation = sql`show transaction_isolation`
     expect((await isolation.execute(pools[0]!)).rows).toEqual([{ transaction_isolation: 'serializable' }])
     await dialect.withMigrationLock(pools[0]!, 'holdfast', async (locked) => {
@@ -121,22 +125,23 @@ describe('migrate', () => {
     }
   })
 
-  it.runIf(onPostgres())('works with an empty search_path when it is told the schema', async () => {
-    await using direct = await freshDatabase(adminUrl())
-    const name = new URL(direct.url).pathname.slice(1)
-    await sql`alter database ${sql.id(name)} set search_path = ''`.execute(direct.db)
-    const db = connect(direct.url, 2)
-    for (const schema of ['public', 'we(ird, one']) {
-      const place = { schema }
-      expect(await migrate(db, place)).toEqual(['0001_init'])
-      expect(await migrate(db, place)).toEqual([])
-      const each = monitor({ db, ...place })
-      await each.start()
-      await each.run({ payload: null, jobRef: 'a' }, async () => undefined)
-      await each.stop({ drain: 0 })
+  it.runIf(onPostgres())('keeps schemas apart with an empty search_path', async () => {
+    await setForAll(database, 'search_path', '')
+    const places = [{ schema: 'public' }, { schema: 'we(ird, one' }]
+    for (const place of places) {
+      expect(await migrate(database.db, place)).toEqual(['0001_init'])
+      expect(await migrate(database.db, place)).toEqual([])
     }
-    await expect(migrate(db)).rejects.toMatchObject({ code: 'HOLDFAST_DATABASE' })
-    await db.destroy()
+    const monitors = places.map((place) => monitor(place))
+    for (const each of monitors) await each.start()
+    const [first, second] = monitors
+    const task = await first!.register({ payload: null, jobRef: 'a' })
+    await second!.run({ payload: null, jobRef: 'a' }, async () => undefined)
+    expect((await second!.stats()).tasks).toEqual([])
+    expect((await second!.stats()).processes).toHaveLength(1)
+    await task.complete()
+    for (const each of monitors) await each.stop({ drain: 0 })
+    await expect(migrate(database.db)).rejects.toMatchObject({ code: 'HOLDFAST_DATABASE' })
   })
 
   it('is left alone by plugins of the caller', async () => {
@@ -198,15 +203,44 @@ describe('migrate', () => {
   })
 
   it('on a database that takes no writes: migrate and start say so', async () => {
-    await using direct = await freshDatabase(adminUrl())
-    const db = connect(direct.url, 1)
-    const readOnly = onPostgres() ? 'session characteristics as transaction' : 'session transaction'
-    await sql`set ${sql.raw(readOnly)} read only`.execute(db)
     const refused = { code: 'HOLDFAST_READ_ONLY_DATABASE' }
-    await expect(migrate(db)).rejects.toMatchObject(refused)
-    await migrate(direct.db)
+    const empty = await readOnly(database)
+    await expect(migrate(empty)).rejects.toMatchObject(refused)
+    await empty.destroy()
+    await using migrated = await freshDatabase()
+    await migrate(migrated.db)
+    const db = await readOnly(migrated)
     expect(await migrate(db)).toEqual([])
     await expect(monitor({ db }).start()).rejects.toMatchObject(refused)
     await db.destroy()
   })
 })
+
+/** A pool of one connection that may not write. */
+async function readOnly(database: TestDatabase): Promise<AnyDatabase> {
+  if (onPostgres()) await setForAll(database, 'default_transaction_read_only', 'on')
+  const db = connect(database.url, 1)
+  if (!onPostgres()) await sql`set session transaction read only`.execute(db)
+  return db
+}
+
+/** Gives every new session on a Postgres database a setting: PgBouncer ignores what a URL or a client asks for. */
+async function setForAll({ url }: TestDatabase, name: string, value: string): Promise<void> {
+  const database = new URL(url).pathname.slice(1)
+  const admin = connect(adminUrl(), 1)
+  await sql`alter database ${sql.id(database)} set ${sql.id(name)} = ${sql.lit(value)}`.execute(admin)
+  // PgBouncer would go on using those it has.
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${database}`.execute(admin)
+  await admin.destroy()
+  const db = connect(url, 1)
+  const setting = sql<{ set: string }>`select reset_val as set from pg_settings where name = ${name}`
+  const shown = value === '' ? '""' : value
+  await until(
+    async () => {
+      const answer = await setting.execute(db).catch(() => undefined)
+      return answer?.rows[0]?.set === shown
+    },
+    { what: `${name} is ${shown}` },
+  )
+  await db.destroy()
+}

@@ -65,6 +65,28 @@ describe('a database user without the right to create tables', () => {
     expect((await startError()).message).toMatch(/grant select on .holdfast_migrations. to …/)
   })
 
+  it.runIf(onPostgres())('that may not even look into the schema is told so, once', async () => {
+    const place = { schema: 'ho ld' }
+    await migrate(database.db, place)
+    const placed = () => new TaskMonitor({ db: user.db, adapters: [tableQueueAdapter()], ...fast, ...place })
+    const refused = (message: RegExp) => ({
+      code: 'HOLDFAST_DATABASE',
+      message: expect.stringMatching(message),
+    })
+    await expect(placed().start()).rejects.toMatchObject(
+      refused(/: grant usage on schema "ho ld" to …; grant select on "ho ld"."holdfast_migrations" to …$/),
+    )
+    await user.grant('usage on schema "ho ld"', 'select on "ho ld".holdfast_migrations')
+    await expect(placed().start()).rejects.toMatchObject(
+      refused(/: grant select, insert, update, delete on "ho ld"/),
+    )
+    await expect(placed().start()).rejects.not.toMatchObject(refused(/usage/))
+    await user.grant('select, insert, update, delete on all tables in schema "ho ld"')
+    const limited = placed()
+    await limited.start()
+    await limited.stop({ drain: 0 })
+  })
+
   it('is told by migrate() what the database refused', async () => {
     await user.grant('select on holdfast_locks')
     // Up to Postgres 14 everyone may.

@@ -90,14 +90,16 @@ describe("Holdfast's steps among the migrations of a Kysely Migrator", () => {
     expect((await sql`select id from other_migrations`.execute(database.db)).rows).toHaveLength(1)
   })
 
-  it('satisfy start() when applied by hand', async () => {
+  it('satisfy start() when applied by hand, also through PgBouncer', async () => {
+    await using pooled = await freshDatabase()
+    const { db } = pooled
     const migrations = await migrationProvider().getMigrations()
-    for (const { up } of Object.values(migrations)) await up(database.db)
-    for (const { up } of Object.values(migrations)) await up(database.db)
-    const monitor = new TaskMonitor({ db: database.db, adapters: [tableQueueAdapter()], ...fast })
+    for (const { up } of Object.values(migrations)) await up(db)
+    for (const { up } of Object.values(migrations)) await up(db)
+    const monitor = new TaskMonitor({ db, adapters: [tableQueueAdapter()], ...fast })
     await monitor.start()
     await monitor.stop({ drain: 0 })
-    expect(await recorded()).toEqual([{ id: '0001_init' }])
+    expect((await sql`select id from holdfast_migrations`.execute(db)).rows).toEqual([{ id: '0001_init' }])
   })
 
   it('refuse wrong options before anything is migrated', () => {

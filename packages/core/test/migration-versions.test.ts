@@ -96,14 +96,16 @@ describe('a schema of another version of the library', () => {
   })
 
   it('not there at all: start names the call for these very tables', async () => {
-    const place = { ...(onPostgres() ? { schema: 'hold' } : {}), tablePrefix: 'none_' }
+    const place = onPostgres()
+      ? { schema: 'hold', tablePrefix: 'none_' }
+      : { tablePrefix: 'none_', dialect: 'mysql' as const }
     const monitor = new TaskMonitor({ db: fixture.db, adapters: [tableQueueAdapter()], ...fast, ...place })
     const error = await monitor.start().catch((reason) => reason)
     expect(SchemaVersionError.is(error)).toBe(true)
     expect(error.message).toContain(
       onPostgres()
         ? '`await migrate(db, { schema: "hold", tablePrefix: "none_" })`'
-        : '`await migrate(db, { tablePrefix: "none_" })`',
+        : '`await migrate(db, { tablePrefix: "none_", dialect: "mysql" })`',
     )
   })
 })

@@ -60,6 +60,10 @@ export async function forbiddenError(store: Store, missing: readonly MissingGran
     grants.set(name, [...(grants.get(name) ?? []), right])
   }
   const statements = [...grants].map(([name, rights]) => `grant ${rights.join(', ')} on ${name} to …`)
+  // Without it nothing in the schema can be read, and databases name only the one or the other.
+  if (place.schema !== undefined && missing.some(({ table }) => table === 'migrations')) {
+    statements.unshift(`grant usage on schema ${sql.id(place.schema).compile(db).sql} to …`)
+  }
   return new DatabaseError(
     `The database user ${rows[0]!.name} lacks rights on Holdfast's tables (${messageOf(missing[0]!.cause)}). Let their ` +
       `owner run, for this user: ${statements.join('; ')}`,

@@ -12,7 +12,7 @@ export interface Store {
   readonly db: Kysely<unknown>
   readonly dialect: Dialect
   /** Where the tables are: what the monitor was told. */
-  readonly place: Pick<StoreOptions, 'schema' | 'tablePrefix'>
+  readonly place: StoreOptions
   readonly tables: Readonly<Record<TableName, RawBuilder<unknown>>>
   /** What the server allows, once it was asked. */
   readonly limits: { payloadBytes: number }
