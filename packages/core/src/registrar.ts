@@ -3,6 +3,7 @@ import { monotonicNow } from './clock.js'
 import type { PayloadCodec } from './codec.js'
 import { ConfigError, DatabaseError, LeaseExpiredError, TaskLostError, TaskOverdueError } from './errors.js'
 import { type Events, messageOf } from './events.js'
+import { fullTaskId } from './identity.js'
 import { InFlight } from './in-flight.js'
 import type { Incarnation, Registered } from './incarnation.js'
 import { Isolation, type Leave } from './isolation.js'
@@ -57,11 +58,22 @@ export class Registrar {
     }
   }
 
+  /** Ends a task of this process by its id. @throws TaskLostError */
+  async unregister(id: string): Promise<void> {
+    const incarnation = this.#parts.current()
+    const done = await incarnation.completions.add(id)
+    incarnation.forget(id)
+    if (done) return
+    throw new TaskLostError(
+      `Task ${fullTaskId(incarnation.processId, id)} is not this process's. Discard the result.`,
+    )
+  }
+
   async run<T>(options: RegisterOptions, work: (task: TaskHandle) => Promise<T>): Promise<T> {
     const task = await this.register(options)
     let result: T
     try {
-      result = await this.#isolation.within(() => work(task))
+      result = await (task.jobRef === null ? work(task) : this.#isolation.within(() => work(task)))
     } catch (error) {
       if (!task.ended) await this.#endFailed(task)
       throw error
@@ -73,7 +85,8 @@ export class Registrar {
   async #protect(task: NewTask, options: RegisterOptions): Promise<Handle> {
     const { closed } = this.#parts
     this.#living()
-    const together = await this.#isolation.enter(closed)
+    // A task without a jobRef is no suspect, and may last as long as its process.
+    const together = task.jobRef === null ? () => undefined : await this.#isolation.enter(closed)
     const handle = await this.#insert(task, options, together, false)
     if (handle !== undefined) return handle
     const alone = await this.#isolation.enterAlone(closed)
@@ -130,6 +143,7 @@ export class Registrar {
       onCompleted: (done) => events.emit('completed', taskEvent(done)),
       onGivenBack,
     })
+    entry.handle = handle
     const { maxRuntime, onOverdue: action = 'abort' } = options
     if (maxRuntime !== undefined) {
       entry.limit(maxRuntime, () => this.#overdue(handle, entry, maxRuntime, action))
@@ -172,12 +186,14 @@ export class Registrar {
   }
 
   /**
-   * Work that failed is completed, work that was cut short is given back. Its own error matters more to the caller
-   * than what becomes of the row, which is reported here.
+   * Work that failed is completed, work that was cut short is given back; work that took too long has failed, or it
+   * would run again for ever. Its own error matters more to the caller than what becomes of the row, which is reported
+   * here.
    */
   async #endFailed(task: Handle | UnprotectedHandle): Promise<void> {
     try {
-      if (task.signal.aborted && task.protected) await task.release()
+      const { aborted, reason } = task.signal
+      if (aborted && !TaskOverdueError.is(reason)) await task.release()
       else await task.complete()
     } catch (error) {
       // A lost task is recovered already, or about to be.

@@ -1,8 +1,8 @@
 import type { QueueAdapter } from './adapter.js'
 import { type CleanupOptions, cleanup } from './cleanup.js'
 import { withDatabaseErrors } from './database-errors.js'
-import { drainWork } from './drain.js'
-import { ConfigError, NotStartedError, StoppedError, TaskLostError } from './errors.js'
+import { drainProblem, drainWork } from './drain.js'
+import { ConfigError, NotStartedError, StoppedError } from './errors.js'
 import { Events, type MonitorEventName, type MonitorEvents } from './events.js'
 import { findAdapter } from './find-adapter.js'
 import { GcLocks } from './gc-locks.js'
@@ -220,14 +220,7 @@ export class TaskMonitor implements AsyncDisposable {
    */
   async unregister(task: TaskHandle | string): Promise<void> {
     if (typeof task !== 'string') return task.complete()
-    const id = this.#ownId(task)
-    const { current } = this.#membership
-    const handle = (current.tasks.get(id) ?? current.pending.get(id))?.handle
-    if (handle !== undefined) return handle.complete()
-    // Of an unknown outcome before, or not of this incarnation.
-    const done = await this.#database('unregister a task', () => current.completions.add(id))
-    if (!done)
-      throw new TaskLostError(`Task ${this.fullTaskId(id)} is not this process's. Discard the result.`)
+    return this.#database('unregister a task', () => this.#registrar.unregister(this.#ownId(task)))
   }
 
   /** Whether the database has the task in flight in this process. */
@@ -318,12 +311,8 @@ export class TaskMonitor implements AsyncDisposable {
    * is runnable again at once, and takes this process off the list. Calling it again waits for the same end.
    */
   stop(options: StopOptions = {}): Promise<void> {
-    const { drain = 0 } = options
-    if (typeof drain !== 'number' || !(drain >= 0)) {
-      return Promise.reject(
-        new ConfigError(`drain must be a number of milliseconds, or Infinity: ${String(drain)}`),
-      )
-    }
+    const wrong = drainProblem(options.drain)
+    if (wrong !== undefined) return Promise.reject(wrong)
     this.#stopping ??= this.#stop(options)
     return this.#stopping
   }
