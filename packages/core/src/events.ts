@@ -141,5 +141,6 @@ export const storedMessageOf = (error: unknown): string =>
 
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
-  return error instanceof Error ? error.message : String(error)
+  if (error instanceof Error) return error.message || error.name || 'an error without a message'
+  return String(error) || 'an empty error'
 }

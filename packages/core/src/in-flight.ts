@@ -1,8 +1,11 @@
 import type { Leave } from './isolation.js'
+import type { Handle } from './task-handle.js'
 
 /** What this process keeps of a task in flight beside its row. */
 export class InFlight {
   readonly controller = new AbortController()
+  /** Undefined until its row is written. */
+  handle: Handle | undefined
   readonly #leave: Leave
   #overdue: NodeJS.Timeout | undefined
 

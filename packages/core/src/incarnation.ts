@@ -128,8 +128,13 @@ export class Incarnation {
     this.pending.delete(taskId)
   }
 
-  /** Notes progress of tasks; those that are lost abort. Answers how many are still this process's. */
-  async updateProgress(ids: readonly string[]): Promise<number> {
+  /**
+   * Notes progress of tasks, by default of all whose row is written; those that are lost abort. Answers how many are
+   * still this process's.
+   */
+  async updateProgress(
+    ids: readonly string[] = [...this.tasks.keys()].filter((id) => this.tasks.get(id)?.handle !== undefined),
+  ): Promise<number> {
     const touched = await touchTasks(this.#store, this.processId, ids)
     for (const id of ids) {
       if (!touched.has(id)) this.tasks.get(id)?.controller.abort(this.lost())

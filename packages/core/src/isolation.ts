@@ -8,32 +8,37 @@ interface Waiter {
   admit(): void
 }
 
-/** Milliseconds after which an ordinary task waits no longer for a suspect. */
-const PATIENCE = 60_000
+/** Milliseconds that tasks wait for one another at most. */
+export interface Patience {
+  /** Ordinary tasks for a suspect. @default 60 s */
+  readonly ordinary: number
+  /** A suspect for the others to end. @default 10 min */
+  readonly suspect: number
+}
+
+const PATIENCE: Patience = { ordinary: 60_000, suspect: 600_000 }
 
 /**
  * Keeps suspects apart: a job that was in flight in two dying processes shares its process with no other task, so that
  * whoever kills it next is known. Ordinary tasks wait while a suspect runs or waits for the others to end; suspects and
- * ordinary tasks take turns.
+ * ordinary tasks take turns. Nobody waits for ever: who is waited for may be waiting for it in turn.
  */
 export class Isolation {
   readonly #inside = new AsyncLocalStorage<true>()
-  readonly #patience: number
+  readonly #patience: Patience
   #together = 0
-  #alone = false
+  /** More than one only where one has lost its patience. */
+  #alone = 0
   #waiting: Waiter[] = []
 
-  constructor(patience: number = PATIENCE) {
+  constructor(patience: Patience = PATIENCE) {
     this.#patience = patience
   }
 
-  /**
-   * Takes a place beside other ordinary tasks. Work in `within` never waits: who it would wait for may be waiting for
-   * it. Others wait at most 60 s, for the same reason.
-   */
+  /** Takes a place beside other ordinary tasks. Work in `within` never waits: it would wait for itself. */
   enter(signal: AbortSignal): Promise<Leave> {
     if (this.#inside.getStore()) return Promise.resolve(() => undefined)
-    if (!this.#alone && this.#waiting.length === 0) return Promise.resolve(this.#join())
+    if (this.#alone === 0 && this.#waiting.length === 0) return Promise.resolve(this.#join())
     return this.#wait(false, signal)
   }
 
@@ -57,9 +62,9 @@ export class Isolation {
   }
 
   #takeAlone(): Leave {
-    this.#alone = true
+    this.#alone += 1
     return once(() => {
-      this.#alone = false
+      this.#alone -= 1
       // Ordinary tasks that waited come first, or a row of suspects would keep them out for long.
       this.#waiting.sort((a, b) => Number(a.alone) - Number(b.alone))
       this.#admit()
@@ -91,7 +96,14 @@ export class Isolation {
         return
       }
       signal.addEventListener('abort', abort)
-      if (!alone) timer = setTimeout(waiter.admit, this.#patience)
+      const { ordinary, suspect } = this.#patience
+      timer = setTimeout(
+        () => {
+          waiter.admit()
+          this.#admit()
+        },
+        alone ? suspect : ordinary,
+      )
       this.#waiting.push(waiter)
       this.#admit()
     })
@@ -100,7 +112,7 @@ export class Isolation {
   /** Lets in whoever is first, and all that may be in beside it. */
   #admit(): void {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      if (this.#alone || (first.alone && this.#together > 0)) return
+      if (this.#alone > 0 || (first.alone && this.#together > 0)) return
       first.admit()
     }
   }

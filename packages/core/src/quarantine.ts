@@ -4,16 +4,20 @@ import type { DecidedJob, JobOutcome, QueueAdapter } from './adapter.js'
 import { show } from './check-options.js'
 import type { PayloadCodec } from './codec.js'
 import { withDatabaseErrors } from './database-errors.js'
-import { AdapterError, ConfigError, NotQuarantinedError } from './errors.js'
-import { type Events, messageOf } from './events.js'
+import { AdapterError, AdapterTimeoutError, ConfigError, NotQuarantinedError } from './errors.js'
+import { type Events, messageOf, type RecoveredEvent } from './events.js'
 import { findAdapter } from './find-adapter.js'
 import type { Logger } from './logger.js'
 import type { MonitorConfig } from './options.js'
 import { readPayload } from './payload.js'
+import { checkOutcomes } from './recovery/check-outcomes.js'
 import { contextOf } from './recovery/context.js'
+import { recoveredEvent, takesCountAlong } from './recovery/settle.js'
+import { writeCrashes } from './store/crashes.js'
 import { insertRecoveries } from './store/history.js'
 import { deleteQuarantined, findQuarantined, listQuarantine, type QuarantineRow } from './store/quarantine.js'
 import { inTransaction, type Store } from './store/store.js'
+import { withTimeout } from './timeout.js'
 
 /** A job that will not run again by itself. */
 export interface QuarantineEntry {
@@ -69,6 +73,7 @@ export class Quarantine {
   /**
    * Entries without their payloads, the latest first.
    *
+   * @throws NotQuarantinedError when `after` is there no more: begin anew
    * @throws ConfigError, DatabaseError
    */
   async list(options: QuarantineListOptions = {}): Promise<QuarantineEntry[]> {
@@ -76,20 +81,25 @@ export class Quarantine {
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > 10_000) {
       throw new ConfigError(`limit must be a whole number from 1 to 10000: ${show(limit)}.`)
     }
-    const rows = await this.#database('list the quarantine', () =>
-      listQuarantine(this.#parts.store, { queue, after, limit }),
-    )
-    return rows.map(entryOf)
+    const { store } = this.#parts
+    return this.#database('list the quarantine', async () => {
+      const rows = await listQuarantine(store, { queue, after, limit })
+      if (rows.length === 0 && after !== undefined && !(await findQuarantined(store, after))) {
+        throw notQuarantined(after)
+      }
+      return rows.map(entryOf)
+    })
   }
 
   /** One entry with its payload; undefined when there is none of this id. */
   async get(id: string): Promise<QuarantineDetails | undefined> {
     const row = await this.#database('read the quarantine', () => findQuarantined(this.#parts.store, id))
     if (row === undefined) return undefined
+    const { payload: stored, ...entry } = row
     try {
-      return { ...entryOf(row), payload: readPayload(row.payload, this.#parts.codec), stored: row.payload }
+      return { ...entryOf(entry), payload: readPayload(stored, this.#parts.codec), stored }
     } catch (error) {
-      return { ...entryOf(row), payload: undefined, payloadError: messageOf(error), stored: row.payload }
+      return { ...entryOf(entry), payload: undefined, payloadError: messageOf(error), stored }
     }
   }
 
@@ -116,40 +126,28 @@ export class Quarantine {
     if (row === undefined) throw notQuarantined(id)
     const adapter = findAdapter(adapters, row.queue)
     const job = this.#job(row)
-    const finish = async (inner: Store, outcome: JobOutcome): Promise<void> => {
+    const finish = async (inner: Store, outcome: JobOutcome): Promise<RecoveredEvent> => {
       if (!(await deleteQuarantined(inner, id))) throw notQuarantined(id)
-      const { orphan, jobRef, crashes } = job
-      const newJobRef = outcome.kind === 'requeued' ? outcome.jobRef : jobRef
-      const { fullId: taskId, queue, processId: fromProcess, cause } = orphan
-      const event = { taskId, queue, jobRef, newJobRef, outcome: outcome.kind, fromProcess, cause, crashes }
-      await insertRecoveries(inner, [
-        { ...event, id: randomUUID(), byProcess: byProcess(), orphanedForMs: null },
-      ])
+      const event = recoveredEvent(job, outcome)
+      await insertRecoveries(inner, [{ ...event, id: randomUUID(), byProcess: byProcess() }])
+      if (event.newJobRef !== null && takesCountAlong(event)) {
+        await writeCrashes(inner, event.queue, new Map([[event.newJobRef, event.crashes]]))
+      }
+      return event
     }
     let outcome: JobOutcome
+    let event: RecoveredEvent
     if (adapter.capabilities.atomicRecovery) {
-      outcome = await inTransaction(store, async (inner) => {
+      ;[outcome, event] = await inTransaction(store, async (inner) => {
         if ((await findQuarantined(inner, id, true)) === undefined) throw notQuarantined(id)
         const done = await this.#recover(inner, adapter, job, inner.db)
-        await finish(inner, done)
-        return done
+        return [done, await finish(inner, done)] as const
       })
     } else {
       outcome = await this.#recover(store, adapter, job, undefined)
-      await inTransaction(store, (inner) => finish(inner, outcome))
+      event = await inTransaction(store, (inner) => finish(inner, outcome))
     }
-    const { orphan, jobRef, crashes } = job
-    events.emit('recovered', {
-      taskId: orphan.fullId,
-      queue: orphan.queue,
-      jobRef,
-      newJobRef: outcome.kind === 'requeued' ? outcome.jobRef : jobRef,
-      outcome: outcome.kind,
-      fromProcess: orphan.processId,
-      cause: 'retry',
-      crashes,
-      orphanedForMs: null,
-    })
+    events.emit('recovered', event)
     return outcome
   }
 
@@ -168,25 +166,29 @@ export class Quarantine {
     job: DecidedJob,
     trx: Transaction<unknown> | undefined,
   ): Promise<JobOutcome> {
-    const { logger } = this.#parts
+    const { logger, config } = this.#parts
     const { signal } = new AbortController()
     const context = contextOf({ store, adapter, logger, signal }, trx)
-    // A row may have stood for many jobs: this is about the one.
-    const expanded = (await adapter.expand?.([job.orphan], context)) ?? []
-    const detail = expanded.find(({ jobRef }) => jobRef === job.jobRef)?.detail
-    const [outcome] = await adapter.recover([{ ...job, detail }], context)
+    const recover = async (): Promise<readonly JobOutcome[]> => {
+      // A row may have stood for many jobs: this is about the one.
+      const expanded = (await adapter.expand?.([job.orphan], context)) ?? []
+      const detail = expanded.find(({ jobRef }) => jobRef === job.jobRef)?.detail
+      return adapter.recover([{ ...job, detail }], context)
+    }
+    const named = `Adapter ${JSON.stringify(adapter.name)}`
+    const outcomes = await withTimeout(recover(), config.gcLockTtl, `${named} retries`, AdapterTimeoutError)
+    checkOutcomes(adapter, outcomes, 1)
+    const outcome = outcomes[0]!
     const why =
-      outcome?.kind === 'failed'
+      outcome.kind === 'failed'
         ? messageOf(outcome.error)
-        : outcome?.kind === 'exhausted'
+        : outcome.kind === 'exhausted'
           ? outcome.reason
-          : outcome === undefined || outcome.kind === 'quarantined'
-            ? 'it answered nothing of use'
+          : outcome.kind === 'quarantined'
+            ? 'it quarantined it again'
             : undefined
-    if (outcome !== undefined && why === undefined) return outcome
-    throw new AdapterError(
-      `Adapter ${JSON.stringify(adapter.name)} did not make the job runnable: ${why}. It stays in quarantine.`,
-    )
+    if (why === undefined) return outcome
+    throw new AdapterError(`${named} did not make the job runnable: ${why}. It stays in quarantine.`)
   }
 
   #database<T>(what: string, work: () => Promise<T>): Promise<T> {
@@ -194,7 +196,7 @@ export class Quarantine {
   }
 }
 
-function entryOf({ processId: fromProcess, payload: _, ...row }: QuarantineRow): QuarantineEntry {
+function entryOf({ processId: fromProcess, ...row }: Omit<QuarantineRow, 'payload'>): QuarantineEntry {
   return { ...row, fromProcess }
 }
 

@@ -58,12 +58,13 @@ export class Registrar {
     }
   }
 
-  /** Ends a task of this process by its id. @throws TaskLostError */
+  /** Ends a task of this process by its id, as its handle would. @throws TaskLostError, DatabaseError */
   async unregister(id: string): Promise<void> {
     const incarnation = this.#parts.current()
-    const done = await incarnation.completions.add(id)
-    incarnation.forget(id)
-    if (done) return
+    const handle = (incarnation.tasks.get(id) ?? incarnation.pending.get(id))?.handle
+    if (handle !== undefined) return handle.complete()
+    // Doubtful, or not of this incarnation.
+    if (await incarnation.completions.add(id)) return
     throw new TaskLostError(
       `Task ${fullTaskId(incarnation.processId, id)} is not this process's. Discard the result.`,
     )

@@ -1,7 +1,7 @@
 import type { Transaction } from 'kysely'
 import type { DecidedJob, JobOutcome, Orphan, OrphanedJob, QueueAdapter } from '../adapter.js'
 import type { PayloadCodec } from '../codec.js'
-import { AdapterError, AdapterTimeoutError } from '../errors.js'
+import { AdapterTimeoutError } from '../errors.js'
 import { fullTaskId } from '../identity.js'
 import type { Logger } from '../logger.js'
 import type { MonitorConfig } from '../options.js'
@@ -10,6 +10,7 @@ import { readCrashes } from '../store/crashes.js'
 import type { Store } from '../store/store.js'
 import { causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
 import { withTimeout } from '../timeout.js'
+import { checkOutcomes } from './check-outcomes.js'
 import { contextOf } from './context.js'
 import { decide, isCrash } from './decide.js'
 import type { BatchReport } from './settle.js'
@@ -60,13 +61,11 @@ export async function carryOut(
   const expanded = adapter.expand
     ? await answered(scope, 'expands', adapter.expand(orphans, context))
     : orphans.map((orphan): OrphanedJob => ({ orphan, jobRef: orphan.jobRef }))
-  const { jobs, held } = await decideAll(scope, readable, expanded)
+  // The policy is the user's, and may hang like any adapter.
+  const deciding = decideAll(scope, readable, expanded)
+  const { jobs, held } = await answered(scope, 'decides (onCrash)', deciding)
   const outcomes = jobs.length === 0 ? [] : await answered(scope, 'recovers', adapter.recover(jobs, context))
-  if (!Array.isArray(outcomes) || outcomes.length !== jobs.length) {
-    throw new AdapterError(
-      `Adapter ${JSON.stringify(adapter.name)} answered ${outcomes?.length} outcomes for ${jobs.length} jobs.`,
-    )
-  }
+  checkOutcomes(adapter, outcomes, jobs.length)
   return { rows: readable, jobs, outcomes, held, unreadable }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { DecidedJob, JobOutcome } from '../adapter.js'
+import type { DecidedJob, JobOutcome, Orphan } from '../adapter.js'
 import { jittered } from '../clock.js'
 import {
   messageOf,
@@ -47,6 +47,10 @@ const COUNTED: ReadonlySet<JobOutcome['kind']> = new Set(['requeued', 'exhausted
 /** Longest pause before a failed recovery is tried again, in ms. */
 const MAX_RETRY = 60_000
 
+/** Whether the job goes on under a new identity, with crashes to its name. */
+export const takesCountAlong = ({ jobRef, newJobRef, crashes }: RecoveredEvent): boolean =>
+  crashes > 0 && newJobRef !== jobRef
+
 /** Writes down what the adapter did and ends the rows, except those with a job that failed or is held back. */
 export async function settle(
   scope: BatchScope,
@@ -70,7 +74,7 @@ export async function settle(
     }
     const event = recoveredEvent(job, outcome)
     history.push(event)
-    if (isCrash(job) && event.newJobRef !== null && COUNTED.has(outcome.kind)) {
+    if (event.newJobRef !== null && COUNTED.has(outcome.kind) && (isCrash(job) || takesCountAlong(event))) {
       crashes.set(event.newJobRef, job.crashes)
     }
     const reason = quarantineReason(job, outcome)
@@ -126,7 +130,7 @@ export async function postpone(
   }
 }
 
-function recoveredEvent({ orphan, jobRef, crashes }: DecidedJob, outcome: JobOutcome): RecoveredEvent {
+export function recoveredEvent({ orphan, jobRef, crashes }: DecidedJob, outcome: JobOutcome): RecoveredEvent {
   const { fullId: taskId, queue, processId: fromProcess, orphanedForMs, cause } = orphan
   const newJobRef = outcome.kind === 'requeued' ? outcome.jobRef : jobRef
   return {
@@ -153,6 +157,13 @@ function quarantineReason({ decision }: DecidedJob, outcome: JobOutcome): string
   return decision.kind === 'quarantine' ? decision.reason : 'quarantined by its adapter'
 }
 
+const ENDS: Readonly<Record<Orphan['cause'], string>> = {
+  crash: 'the process died with it in flight',
+  overdue: 'it ran for longer than its maxRuntime',
+  release: 'its process gave it back',
+  retry: 'it was retried from quarantine',
+}
+
 /** The last error is that of its recovery, if that failed before; else what ended the process it was in. */
 function quarantineRecord(
   { owner }: BatchScope,
@@ -160,7 +171,6 @@ function quarantineRecord(
   { jobRef, crashes, orphan }: DecidedJob,
   reason: string,
 ): QuarantineRecord {
-  const end = orphan.cause === 'overdue' ? 'it ran for longer than its maxRuntime' : 'the process died'
   return {
     id: randomUUID(),
     taskId: fullTaskId(owner.processId, id),
@@ -169,7 +179,7 @@ function quarantineRecord(
     jobRef,
     payload,
     reason: storable(reason),
-    lastError: lastError ?? `${end} with it in flight: ${owner.processId}`,
+    lastError: lastError || `${ENDS[orphan.cause]}: ${owner.processId}`,
     crashes,
   }
 }

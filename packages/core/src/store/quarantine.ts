@@ -48,11 +48,11 @@ export interface QuarantineFilter {
   readonly limit: number
 }
 
-/** Entries, the latest first. */
+/** Entries without their payloads, which may be large; the latest first. */
 export async function listQuarantine(
   { db, dialect, tables }: Store,
   { queue, after, limit }: QuarantineFilter,
-): Promise<QuarantineRow[]> {
+): Promise<Omit<QuarantineRow, 'payload'>[]> {
   const ofQueue = queue === undefined ? sql`` : sql`and q.queue = ${queue}`
   const older =
     after === undefined
@@ -61,7 +61,7 @@ export async function listQuarantine(
           select 1 from ${tables.quarantine} as last
           where last.id = ${after} and q.quarantined_at <= last.quarantined_at
             and (q.quarantined_at < last.quarantined_at or q.id > last.id))`
-  const { rows } = await sql<QuarantineRow>`
+  const { rows } = await sql<Omit<QuarantineRow, 'payload'>>`
     select ${columns(dialect)} from ${tables.quarantine} as q where 1 = 1 ${ofQueue} ${older}
     order by q.quarantined_at desc, q.id limit ${sql.lit(limit)}`.execute(db)
   return rows.map(normalized)
@@ -73,7 +73,7 @@ export async function findQuarantined(
   forUpdate = false,
 ): Promise<QuarantineRow | undefined> {
   const { rows } = await sql<QuarantineRow>`
-    select ${columns(dialect)} from ${tables.quarantine} as q where q.id = ${id}
+    select ${columns(dialect)}, q.payload from ${tables.quarantine} as q where q.id = ${id}
     ${forUpdate ? sql`for update` : sql``}`.execute(db)
   return rows[0] && normalized(rows[0])
 }
@@ -85,10 +85,10 @@ export async function deleteQuarantined({ db, tables }: Store, id: string): Prom
 
 const columns = ({ msSince }: Store['dialect']) => sql`
   q.id, q.task_id as ${sql.id('taskId')}, q.process_id as ${sql.id('processId')}, q.queue,
-  q.job_ref as ${sql.id('jobRef')}, q.payload, q.reason, q.last_error as ${sql.id('lastError')}, q.crashes,
+  q.job_ref as ${sql.id('jobRef')}, q.reason, q.last_error as ${sql.id('lastError')}, q.crashes,
   ${msSince(sql.ref('q.quarantined_at'))} as ${sql.id('quarantinedMsAgo')}`
 
-const normalized = (row: QuarantineRow): QuarantineRow => ({
+const normalized = <T extends Omit<QuarantineRow, 'payload'>>(row: T): T => ({
   ...row,
   crashes: Number(row.crashes),
   quarantinedMsAgo: Number(row.quarantinedMsAgo),
