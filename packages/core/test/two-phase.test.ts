@@ -1,0 +1,288 @@
+import { type Child, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
+import { sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { DecidedJob, RecoveryContext, TaskMonitorOptions } from '../src/index.js'
+import { Children } from './support/children.js'
+import { type Call, calls, createElsewhere, elsewhereAdapter, queuedRefs } from './support/elsewhere.js'
+import type { RecovererOptions } from './support/elsewhere-recoverer.js'
+import { Fixture, refs } from './support/fixture.js'
+import { addProcess, addTask } from './support/rows.js'
+import { taskRows } from './support/table-queue.js'
+
+/** Claims outlive the patience of every test: whoever takes one up earlier does so since the claimer is dead. */
+const PATIENT = { gcLockTtl: 300_000 }
+
+describe('recovery for a queue in another database', () => {
+  let fixture: Fixture
+  let queue: TestDatabase
+  let children: Children
+
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+    queue = await freshDatabase()
+    await createElsewhere(queue.db)
+    children = new Children()
+  })
+  afterEach(async () => {
+    await children[Symbol.asyncDispose]()
+    await fixture[Symbol.asyncDispose]()
+    await queue[Symbol.asyncDispose]()
+  })
+
+  async function recoverer(options: Partial<RecovererOptions> = {}): Promise<{ child: Child; id: string }> {
+    const urls = { url: fixture.database.url, queueUrl: queue.url }
+    const child = children.start('./elsewhere-recoverer.ts', { ...urls, monitor: PATIENT, ...options })
+    return { child, id: (await child.message<{ processId: string }>('ready')).processId }
+  }
+
+  const started = (options: Partial<TaskMonitorOptions> = {}) =>
+    fixture.started({ adapters: [elsewhereAdapter(queue.db)], ...PATIENT, ...options })
+
+  const rowsGone = () => until(async () => (await taskRows(fixture.db)).length === 0, { what: 'rows end' })
+
+  const outcomes = async () =>
+    (
+      await sql<{ job_ref: string; outcome: string; crashes: number; by_process: string }>`
+        select job_ref, outcome, crashes, by_process from holdfast_recoveries order by job_ref`.execute(
+        fixture.db,
+      )
+    ).rows
+
+  it('makes each orphan runnable exactly once', async () => {
+    const { child } = await recoverer({ refs: refs(20) })
+    const survivor = await started()
+    await child.kill()
+    await rowsGone()
+    expect(await queuedRefs(queue.db)).toEqual(refs(20))
+    expect(await calls(queue.db)).toHaveLength(20)
+    expect(await outcomes()).toEqual(
+      refs(20).map((job_ref) => ({
+        job_ref,
+        outcome: 'requeued',
+        crashes: 1,
+        by_process: survivor.processId,
+      })),
+    )
+  })
+
+  it.each(['before recover', 'after recover'] as const)(
+    'killed %s is taken up at once by another process, under the same recovery id',
+    async (at) => {
+      const victim = await recoverer({ refs: refs(3) })
+      const first = await recoverer({ at, signal: 'SIGKILL' })
+      await victim.child.kill()
+      const { recoveryIds } = await first.child.message<{ recoveryIds: string[] }>('there')
+      await first.child.exited
+      const { rows: claimed } = await sql`
+        select claimed_by from holdfast_tasks where claim_token is not null`.execute(fixture.db)
+      expect(claimed).toEqual(Array(3).fill({ claimed_by: first.id }))
+
+      const second = await started()
+      await rowsGone()
+      expect(await queuedRefs(queue.db)).toEqual(refs(3))
+      const told = await calls(queue.db)
+      expect(told).toHaveLength(at === 'before recover' ? 3 : 6)
+      expect(new Set(told.map((call) => call.recovery_id))).toEqual(new Set(recoveryIds))
+      expect((await outcomes()).map(({ by_process, crashes }) => [by_process, crashes])).toEqual(
+        Array(3).fill([second.processId, 1]),
+      )
+    },
+  )
+
+  it('would add a job twice to a queue that is not idempotent, so the recovery id is what keeps it once', async () => {
+    const victim = await recoverer({ refs: ['a'] })
+    const first = await recoverer({ at: 'after recover', signal: 'SIGKILL', naive: true })
+    await victim.child.kill()
+    await first.child.exited
+    await started({ adapters: [elsewhereAdapter(queue.db, { naive: true })] })
+    await rowsGone()
+    expect(await queuedRefs(queue.db)).toEqual(['a', 'a'])
+  })
+
+  it('by a process paused in the middle of it is taken up, and what that one does on waking changes nothing', async () => {
+    const victim = await recoverer({ refs: refs(3) })
+    const paused = await recoverer({ at: 'before recover', signal: 'SIGSTOP' })
+    await victim.child.kill()
+    await paused.child.message('there')
+    await started()
+    await rowsGone()
+    const before = await outcomes()
+    paused.child.resume()
+    await until(async () => (await calls(queue.db)).length === 6, { what: 'the paused one calls the queue' })
+    // It has settled once it can be stopped, which waits for its sweep.
+    paused.child.send('stop')
+    await paused.child.message('stopped')
+    expect(await queuedRefs(queue.db)).toEqual(refs(3))
+    expect(await outcomes()).toEqual(before)
+    expect(before).toHaveLength(3)
+    expect(types(paused.child)).not.toContain('recovered')
+    expect(types(paused.child)).not.toContain('recoveryFailed')
+    const { rows } = await sql`select count from holdfast_crashes`.execute(fixture.db)
+    expect(rows).toEqual(Array(3).fill({ count: 1 }))
+  })
+
+  it('refuses the complete of a zombie whose row is claimed, before its queue has heard of it', async () => {
+    const zombie = await recoverer({ refs: ['a'] })
+    const stuck = new Gate()
+    zombie.child.pause()
+    await started({ adapters: [elsewhereAdapter(queue.db, { at: () => stuck.reached() })] })
+    await stuck.arrived
+    zombie.child.resume()
+    zombie.child.send('complete')
+    expect(await zombie.child.message('completed')).toEqual({
+      type: 'completed',
+      codes: ['HOLDFAST_TASK_LOST'],
+    })
+    expect(await calls(queue.db)).toEqual([])
+    stuck.open()
+    await rowsGone()
+    expect(await queuedRefs(queue.db)).toEqual(['a'])
+  })
+
+  it('keeps a job that its queue refuses, with the error, while the others of its batch go on', async () => {
+    const failing = new Set(['job-00003'])
+    const { child } = await recoverer({ refs: refs(7) })
+    const survivor = await started({ adapters: [elsewhereAdapter(queue.db, { failing })] })
+    const failures: unknown[] = []
+    survivor.on('recoveryFailed', (event) => failures.push(event))
+    await child.kill()
+    await until(() => failures.length > 0)
+    const { rows } = await sql`
+      select job_ref, attempts, last_error, claimed_by, claim_token from holdfast_tasks`.execute(fixture.db)
+    expect(rows).toEqual([
+      {
+        job_ref: 'job-00003',
+        attempts: 1,
+        last_error: 'the queue refuses job-00003',
+        claimed_by: null,
+        claim_token: null,
+      },
+    ])
+    expect(await queuedRefs(queue.db)).toEqual(refs(7).filter((ref) => !failing.has(ref)))
+    failing.clear()
+    await rowsGone()
+    expect(await queuedRefs(queue.db)).toEqual(refs(7))
+  })
+
+  it.each([
+    ['an outcome that is none', () => [{ kind: 'nonsense' }]],
+    ['nothing', () => undefined],
+    ['a job reference that can’t be stored', () => [{ kind: 'requeued', jobRef: 'x'.repeat(500) }]],
+  ])('keeps a job for which its adapter answers %s', async (_, answer) => {
+    const sound = elsewhereAdapter(queue.db)
+    const recover = async (jobs: readonly DecidedJob[], context: RecoveryContext) =>
+      jobs.some(({ jobRef }) => jobRef === 'b') ? (answer() as never) : sound.recover(jobs, context)
+    await addProcess(fixture.db, 'h:1:dead', { state: 'dead' })
+    for (const ref of ['a', 'b', 'c'])
+      await addTask(fixture.db, 'h:1:dead', ref, { queue: 'elsewhere', jobRef: ref })
+    const survivor = await started({ adapters: [{ ...sound, recover }] })
+    await until(() => (survivor.health().events.recoveryFailed ?? 0) > 0)
+    await until(async () => (await queuedRefs(queue.db)).length === 2)
+    const { rows } = await sql<{ job_ref: string; last_error: string }>`
+      select job_ref, last_error from holdfast_tasks`.execute(fixture.db)
+    expect(rows).toEqual([{ job_ref: 'b', last_error: expect.stringContaining('HOLDFAST_ADAPTER: ') }])
+  })
+
+  it('gives up on an adapter that hangs, and tries again with the next sweep', async () => {
+    let hung = 0
+    const at = (): Promise<void> | undefined => (hung++ === 0 ? new Promise(() => undefined) : undefined)
+    const { child } = await recoverer({ refs: ['a', 'b'] })
+    const survivor = await started({
+      adapters: [elsewhereAdapter(queue.db, { at })],
+      gcLockTtl: 1_000,
+    })
+    const causes: unknown[] = []
+    survivor.on('error', ({ cause }) => causes.push(cause))
+    await child.kill()
+    await rowsGone()
+    expect(causes).toEqual([expect.objectContaining({ code: 'HOLDFAST_ADAPTER_TIMEOUT' })])
+    expect(await queuedRefs(queue.db)).toEqual(['a', 'b'])
+  })
+
+  it('has no transaction to join', async () => {
+    const recover = async (_: readonly DecidedJob[], { trx }: RecoveryContext) => Promise.reject(trx)
+    const { child } = await recoverer({ refs: ['a'] })
+    const survivor = await started({ adapters: [{ ...elsewhereAdapter(queue.db), recover }] })
+    await child.kill()
+    const failed = await until(() => (survivor.health().events.recoveryFailed ?? 0) > 0)
+    expect(failed).toBe(true)
+    const { rows } = await sql<{ last_error: string }>`select last_error from holdfast_tasks`.execute(
+      fixture.db,
+    )
+    expect(rows[0]!.last_error).toMatch(/^HOLDFAST_ADAPTER: .*"elsewhere" declares atomicRecovery: false/)
+  })
+
+  it('recovers what was given back or left at stop, which is no crash', async () => {
+    const monitor = await started()
+    const released = await monitor.register({ payload: null, jobRef: 'released' })
+    await monitor.register({ payload: null, jobRef: 'stopped' })
+    await released.release({ payload: { why: 'later' } })
+    await monitor.stop({ drain: 0 })
+    expect(await queuedRefs(queue.db)).toEqual(['released', 'stopped'])
+    const { rows } = await sql`select ref, crashes, payload from calls order by ref`.execute(queue.db)
+    expect(rows).toEqual([
+      { ref: 'released', crashes: 0, payload: '{"why":"later"}' },
+      { ref: 'stopped', crashes: 0, payload: 'null' },
+    ])
+    expect(await taskRows(fixture.db)).toEqual([])
+    expect((await sql`select * from holdfast_crashes`.execute(fixture.db)).rows).toEqual([])
+  })
+
+  it('by three processes racing over 300 orphans makes each runnable once', async () => {
+    const monitor = { ...PATIENT, batchSize: 20 }
+    const { child } = await recoverer({ refs: refs(300), monitor })
+    for (let n = 0; n < 2; n++) await recoverer({ monitor })
+    await started({ batchSize: 20 })
+    await child.kill()
+    await rowsGone()
+    expect(await queuedRefs(queue.db)).toEqual(refs(300))
+    expect(twice(await calls(queue.db))).toEqual([])
+    expect(await outcomes()).toHaveLength(300)
+  })
+
+  it('with no lock to keep three apart makes each runnable once', async () => {
+    await addProcess(fixture.db, 'h:1:dead', { state: 'dead' })
+    for (const ref of refs(100))
+      await addTask(fixture.db, 'h:1:dead', ref, { queue: 'elsewhere', jobRef: ref })
+    const monitors = await Promise.all(
+      [0, 1, 2].map(async () => {
+        const adapters = [elsewhereAdapter(queue.db)]
+        const monitor = fixture.monitor({ adapters, ...PATIENT, batchSize: 7 })
+        await monitor.pingProcess()
+        return monitor
+      }),
+    )
+    const counts = await Promise.all(monitors.map((monitor) => monitor.cleanupOrphanedTasks()))
+    expect(counts.reduce((sum, { recovered }) => sum + recovered, 0)).toBe(100)
+    expect(await queuedRefs(queue.db)).toEqual(refs(100))
+    expect(twice(await calls(queue.db))).toEqual([])
+    expect(await taskRows(fixture.db)).toEqual([])
+  })
+})
+
+const types = (child: Child): string[] => child.messages.map((message) => (message as { type: string }).type)
+
+const twice = (told: readonly Call[]): string[] =>
+  told.map(({ ref }) => ref).filter((ref, n, all) => all.indexOf(ref) !== n)
+
+/** Holds whoever comes until it is opened. */
+class Gate {
+  readonly #opened: Promise<void>
+  readonly arrived: Promise<void>
+  open!: () => void
+  #arrive!: () => void
+
+  constructor() {
+    this.#opened = new Promise((resolve) => {
+      this.open = resolve
+    })
+    this.arrived = new Promise((resolve) => {
+      this.#arrive = resolve
+    })
+  }
+
+  reached(): Promise<void> {
+    this.#arrive()
+    return this.#opened
+  }
+}
