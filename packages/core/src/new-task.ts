@@ -28,7 +28,8 @@ export function newTask(options: RegisterOptions, rules: TaskRules): NewTask {
   const { id, queue, jobRef, payload, onCrash, onOverdue, maxRuntime } = options
   checkChoice('onCrash', onCrash, ['requeue', 'quarantine'])
   checkChoice('onOverdue', onOverdue, ['report', 'abort', 'recover'])
-  if (maxRuntime !== undefined && !(maxRuntime > 0 && maxRuntime <= MAX_TIMER)) {
+  const isTime = typeof maxRuntime === 'number' && maxRuntime > 0 && maxRuntime <= MAX_TIMER
+  if (maxRuntime !== undefined && !isTime) {
     throw new ConfigError(
       `maxRuntime must be a positive number of milliseconds, at most ${MAX_TIMER}: ${show(maxRuntime)}.`,
     )

@@ -84,6 +84,8 @@ export class Handle implements TaskHandle {
   readonly #incarnation: Incarnation
   readonly #hooks: HandleHooks
   #state: State = 'open'
+  /** Ended by `giveUp`, not by its caller: who completes it afterwards must hear that it is lost. */
+  #givenUp = false
   /** Complete and release of one task never overtake each other. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -100,9 +102,9 @@ export class Handle implements TaskHandle {
     return fullTaskId(this.#incarnation.processId, this.id)
   }
 
-  /** Nothing was written yet that ends this task. */
+  /** Its caller has not ended this task. */
   get open(): boolean {
-    return this.#state === 'open'
+    return this.#state === 'open' || this.#givenUp
   }
 
   get ended(): boolean {
@@ -124,7 +126,9 @@ export class Handle implements TaskHandle {
   /** Ends the task because it has run for too long: it is recovered as after a crash. */
   async giveUp(): Promise<void> {
     await this.#serially(async () => {
-      if (this.#state === 'open') await this.#giveBack('overdue')
+      if (this.#state !== 'open') return
+      this.#givenUp = true
+      await this.#giveBack('overdue')
     })
   }
 

@@ -5,6 +5,9 @@ import { lockOrphans, type OrphanRow } from '../store/tasks.js'
 import { type Batch, type BatchScope, carryOut } from './batch.js'
 import { addReport, type BatchReport, emptyReport, postpone, settle } from './settle.js'
 
+/** Milliseconds by which the database is more patient than this process: an adapter that hangs is to be named. */
+const SILENCE_MARGIN = 1_000
+
 /**
  * Recovers the next orphans of one owner where the queue is in the monitor's own database: what the queue does about
  * them and the end of their rows are one transaction. Correct without the GC lock too: two recoveries never hold the
@@ -18,7 +21,7 @@ export function recoverAtomically(
 ): Promise<Batch> {
   const { config, adapter, owner } = scope
   return inTransaction(scope.store, (store) =>
-    store.dialect.limitSilence(store.db, config.gcLockTtl, async () => {
+    store.dialect.limitSilence(store.db, config.gcLockTtl + SILENCE_MARGIN, async () => {
       const report = emptyReport()
       if (!(await mayGoOn(store))) return { ...report, next: undefined }
       const rows = await lockOrphans(store, { owner: owner.processId, queue: adapter.name, after, limit })

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import type { Decision, Orphan, OrphanedJob } from '../adapter.js'
 import { jittered } from '../clock.js'
 import { ConfigError } from '../errors.js'
@@ -57,13 +58,17 @@ function named(name: string): Decision {
   return { kind: name as 'requeue' }
 }
 
+/** A year: far more, and a database's clock can't count so far. */
+const MAX_PAUSE = 365 * 24 * 3_600_000
+
+const isPause = (ms: unknown): boolean => typeof ms === 'number' && ms >= 0 && ms <= MAX_PAUSE
+
 function check(decision: unknown): asserts decision is Decision {
   const { kind, reason, notBefore } = (decision ?? {}) as Partial<Record<string, unknown>>
   if (kind === 'quarantine' && typeof reason === 'string' && reason !== '') return
-  if (kind === 'requeue' && (notBefore === undefined || (typeof notBefore === 'number' && notBefore >= 0)))
-    return
+  if (kind === 'requeue' && (notBefore === undefined || isPause(notBefore))) return
   throw new ConfigError(
-    `onCrash must answer 'requeue', 'quarantine', { kind: 'requeue', notBefore?: ms } or ` +
-      `{ kind: 'quarantine', reason }: ${JSON.stringify(decision)}.`,
+    `onCrash must answer 'requeue', 'quarantine', { kind: 'requeue', notBefore?: ms } (up to a year) or ` +
+      `{ kind: 'quarantine', reason }: ${inspect(decision)}.`,
   )
 }

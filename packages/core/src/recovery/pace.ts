@@ -9,8 +9,9 @@ export class Pace {
 
   constructor({ recoveryRate, sweepInterval }: { recoveryRate: number; sweepInterval: number }) {
     this.#perMs = recoveryRate / 1_000
-    // Sweeps come once an interval, give or take a fifth: less would waste what they are allowed.
-    this.#most = Math.max(1, this.#perMs * Math.max(1_000, 1.5 * sweepInterval))
+    // Sweeps come once an interval, give or take a fifth: less would waste what they are allowed. More would add up when
+    // many processes take turns to sweep.
+    this.#most = Math.max(1, this.#perMs * 1.5 * sweepInterval)
     this.#left = this.#most
   }
 
