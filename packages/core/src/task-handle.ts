@@ -153,7 +153,10 @@ export class Handle implements TaskHandle {
     if (this.#state === 'ended') throw this.#lost()
     const store = joinTransaction(this.#hooks.store, trx)
     const deleted = await deleteTasks(store, this.#incarnation.processId, [this.id])
-    if (!deleted.has(this.id)) throw this.#lost()
+    if (!deleted.has(this.id)) {
+      this.#state = 'ended'
+      throw this.#lost()
+    }
     this.#state = 'pending'
     this.#incarnation.awaitCommit(this.id)
     this.#hooks.onCompleted(this)

@@ -236,7 +236,10 @@ export async function deleteOrphans(
   await sql`delete from ${tables.tasks} where process_id = ${owner} and id in (${sql.join(ids)})`.execute(db)
 }
 
-/** Keeps an orphan whose recovery failed, to be tried again after `retryIn` ms. */
+/**
+ * Keeps an orphan whose recovery failed, to be tried again after `retryIn` ms. The token of a claim stays without its
+ * claim: the queue may have made the job runnable before it failed, so the former holder's complete is refused still.
+ */
 export async function postponeOrphan(
   { db, dialect, tables }: Store,
   { owner, id, error, retryIn }: { owner: string; id: string; error: string; retryIn: number },
@@ -244,7 +247,7 @@ export async function postponeOrphan(
   await sql`
     update ${tables.tasks}
     set attempts = attempts + 1, last_error = ${error}, retry_at = ${dialect.after(retryIn)},
-      claimed_by = null, claim_token = null, claim_expires_at = null
+      claimed_by = null, claim_expires_at = null
     where process_id = ${owner} and id = ${id}`.execute(db)
 }
 

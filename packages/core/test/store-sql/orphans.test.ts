@@ -4,6 +4,7 @@ import { inTransaction, type Store } from '../../src/store/store.js'
 import {
   claimOrphans,
   deleteOrphans,
+  deleteTasks,
   holdOrphan,
   lockClaimed,
   lockOrphans,
@@ -133,13 +134,29 @@ describe('orphans in SQL', () => {
     await on.golden('hold-orphan', (store) =>
       inTransaction(store, (inner) => holdOrphan(inner, { owner, id: 'held', crashes: 2, ms: HOUR })),
     )
-    const unclaimed = { claimed_by: null, claim_token: null, claimed: null }
+    const unclaimed = { claimed_by: null, claimed: null }
     const failing = await rowOf('failing')
-    expect(failing).toMatchObject({ attempts: 1, last_error: 'no', crashes: null, ...unclaimed })
+    expect(failing).toMatchObject({
+      attempts: 1,
+      last_error: 'no',
+      crashes: null,
+      claim_token: 't',
+      ...unclaimed,
+    })
     expect(Number(failing.wait)).toBeGreaterThan(HOUR - 60_000)
     const held = await rowOf('held')
-    expect(held).toMatchObject({ attempts: 0, last_error: null, crashes: 2, ...unclaimed })
+    expect(held).toMatchObject({ attempts: 0, last_error: null, crashes: 2, claim_token: null, ...unclaimed })
     expect(Number(held.wait)).toBeGreaterThan(HOUR - 60_000)
     expect((await lock(on.store)).map(({ id }) => id)).toEqual(['a', 'b', 'c'])
+  })
+
+  it('a claimed orphan whose recovery failed is free for the next, but not for its former holder', async () => {
+    await addProcess(on.db, 'sweeper')
+    await addTask(on.db, 'dead', 'failing', { claim: { by: 'sweeper', token: 't', ms: HOUR } })
+    await inTransaction(on.store, (inner) =>
+      postponeOrphan(inner, { owner: 'dead', id: 'failing', error: 'no', retryIn: -1_000 }),
+    )
+    expect(await deleteTasks(on.store, 'dead', ['failing'])).toEqual(new Set())
+    expect((await lock(on.store, 10, 'c')).map(({ id }) => id)).toEqual(['failing'])
   })
 })
