@@ -3,6 +3,7 @@ import { monotonicNow } from './clock.js'
 import type { Events } from './events.js'
 import { Incarnation } from './incarnation.js'
 import type { Logger } from './logger.js'
+import { checkSchema } from './migrations/check-schema.js'
 import type { MonitorConfig } from './options.js'
 import { insertProcess } from './store/processes.js'
 import type { Store } from './store/store.js'
@@ -14,6 +15,8 @@ export interface MembershipParts {
   readonly config: MonitorConfig
   readonly events: Events
   readonly logger: Logger
+  /** This process is on the list, where it was not before. */
+  onJoined(): Promise<void>
   /** This process goes on under a new id. */
   onEvicted(): void
 }
@@ -23,6 +26,8 @@ export class Membership {
   readonly #parts: MembershipParts
   #current: Incarnation
   #enlisted = false
+  #checked = false
+  #joining: Promise<void> | undefined
   #evicting: Promise<void> | undefined
 
   constructor(parts: MembershipParts) {
@@ -39,9 +44,22 @@ export class Membership {
     return this.#enlisted
   }
 
-  /** Puts the present incarnation on the list: its first heartbeat. */
-  async join(): Promise<void> {
+  /** Puts the present incarnation on the list: its first heartbeat. Callers at once share one. */
+  join(): Promise<void> {
+    this.#joining ??= this.#join().finally(() => {
+      this.#joining = undefined
+    })
+    return this.#joining
+  }
+
+  /** Resolves when nobody is joining any more, whatever came of it. */
+  async settled(): Promise<void> {
+    await this.#joining?.catch(() => undefined) // Who joins has the error.
+  }
+
+  async #join(): Promise<void> {
     if (this.#enlisted) return
+    await this.#checkDatabase()
     if (this.#current.ended) this.#renew()
     try {
       await this.#enlist(this.#current)
@@ -50,6 +68,15 @@ export class Membership {
       this.#renew() // The old one's row may be there all the same.
       throw error
     }
+    await this.#parts.onJoined()
+  }
+
+  async #checkDatabase(): Promise<void> {
+    if (this.#checked) return
+    const { store } = this.#parts
+    await checkSchema(store)
+    store.limits.payloadBytes = await store.dialect.maxPayloadBytes(store.db)
+    this.#checked = true
   }
 
   /** The present incarnation is off the list, or about to be. */

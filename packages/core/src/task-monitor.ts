@@ -11,7 +11,6 @@ import { Heartbeat } from './heartbeat.js'
 import { fullTaskId } from './identity.js'
 import type { Incarnation } from './incarnation.js'
 import { Membership } from './membership.js'
-import { checkSchema } from './migrations/check-schema.js'
 import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 import { type MonitorConfig, resolveConfig, type TaskMonitorOptions } from './options.js'
 import { Quarantine } from './quarantine.js'
@@ -57,7 +56,6 @@ export class TaskMonitor implements AsyncDisposable {
   #state: MonitorHealth['state'] = 'new'
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
-  #schemaChecked = false
 
   constructor(options: TaskMonitorOptions) {
     const { config, logger } = resolveConfig(options)
@@ -69,7 +67,11 @@ export class TaskMonitor implements AsyncDisposable {
     this.#events = events
     this.#adapters = adapters
     const shared = { store, config, codec, adapters, events, logger }
-    this.#membership = new Membership({ ...shared, onEvicted: () => this.#tellEvicted() })
+    this.#membership = new Membership({
+      ...shared,
+      onJoined: () => this.#heartbeat.open(),
+      onEvicted: () => this.#tellEvicted(),
+    })
     const current = (): Incarnation => this.#membership.current
     const recovery = new Recovery({ ...shared, byProcess: () => this.processId })
     this.#handOver = new HandOver({ ...shared, recovery })
@@ -149,16 +151,8 @@ export class TaskMonitor implements AsyncDisposable {
   }
 
   /** Puts this process on the list. */
-  async #join(): Promise<void> {
-    await this.#database('start', async () => {
-      if (!this.#schemaChecked) {
-        await checkSchema(this.#store)
-        this.#store.limits.payloadBytes = await this.#store.dialect.maxPayloadBytes(this.#store.db)
-        this.#schemaChecked = true
-      }
-      await this.#membership.join()
-    })
-    await this.#heartbeat.open()
+  #join(): Promise<void> {
+    return this.#database('start', () => this.#membership.join())
   }
 
   /**
@@ -182,6 +176,7 @@ export class TaskMonitor implements AsyncDisposable {
    */
   async removeProcess(): Promise<void> {
     if (this.#starting !== undefined) return this.stop({ drain: 0 })
+    await this.#membership.settled()
     if (!this.#membership.enlisted) return
     await this.#database('remove this process', () =>
       this.#leave(new StoppedError('This process was removed; the task is given back.')),
@@ -324,6 +319,7 @@ export class TaskMonitor implements AsyncDisposable {
   async #stop({ drain = 10_000 }: StopOptions): Promise<void> {
     this.#closed.abort(this.#stoppedError())
     await this.#starting?.catch(() => undefined) // start() has told its caller.
+    await this.#membership.settled()
     if (!this.#membership.enlisted) {
       this.#state = 'stopped'
       return
