@@ -1,0 +1,77 @@
+import { legDatabase, servicesOf, until } from '@holdfast/chaos'
+import { type RunningService, type Services, startServices } from '@holdfast/services'
+import { sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Fixture } from './support/fixture.js'
+import { enqueuedRefs, taskRows } from './support/table-queue.js'
+
+describe('a task that can’t be registered for want of the database', () => {
+  let services: Services
+  /** The database server, behind a pooler where there is one. */
+  let server: RunningService
+  let fixture: Fixture
+
+  beforeEach(async () => {
+    services = await startServices(servicesOf(legDatabase()), { private: true, durable: true })
+    server = services.get(servicesOf(legDatabase())[0]!)
+    fixture = await Fixture.create(services.get(legDatabase()).url, server.url)
+  })
+  afterEach(async () => {
+    await fixture[Symbol.asyncDispose]()
+    await services.stop()
+  })
+
+  it('does not run by default; with run-unprotected it does, says so, and leaves no row', async () => {
+    const careful = await fixture.started({ orphanThreshold: 60_000 })
+    const bold = await fixture.started({ orphanThreshold: 2_000, onRegisterFailure: 'run-unprotected' })
+    const events: unknown[] = []
+    bold.on('unprotected', (event) => events.push(event))
+
+    await server.stop('immediate')
+    let ran = 0
+    await expect(careful.run({ payload: null }, async () => void ran++)).rejects.toMatchObject({
+      code: 'HOLDFAST_DATABASE',
+    })
+    expect(ran).toBe(0)
+    const seen = await bold.run({ payload: { n: 1 }, jobRef: 'a', id: 'first' }, async (task) => {
+      ran += 1
+      await expect(task.release()).rejects.toMatchObject({ code: 'HOLDFAST_NOT_PROTECTED' })
+      await task.confirm()
+      return { protected: task.protected, fullId: task.fullId, aborted: task.signal.aborted }
+    })
+    expect(seen).toEqual({ protected: false, fullId: bold.fullTaskId('first'), aborted: false })
+    expect(events).toEqual([
+      {
+        ...{ taskId: seen.fullId, queue: 'table', jobRef: 'a' },
+        error: expect.objectContaining({ code: 'HOLDFAST_DATABASE' }),
+      },
+    ])
+
+    // Once its lease has ended the database is not even asked.
+    await until(() => bold.health().leaseRemainingMs === 0)
+    const late = await bold.register({ payload: null, jobRef: 'b' })
+    expect(events[1]).toMatchObject({ jobRef: 'b', error: { code: 'HOLDFAST_LEASE_EXPIRED' } })
+    await late.complete()
+    await expect(late.complete()).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+    const failing = bold.run({ payload: null }, async () => Promise.reject(new Error('its own error')))
+    await expect(failing).rejects.toThrow('its own error')
+
+    // What is wrong with the task itself is still refused.
+    for (const wrong of [{ payload: 1n }, { payload: null, queue: 'unknown' }]) {
+      await expect(bold.register(wrong)).rejects.toMatchObject({ code: /^HOLDFAST_(PAYLOAD|CONFIG)$/ })
+    }
+
+    await server.start()
+    await until(() => sql`select 1`.execute(fixture.db).catch(() => undefined))
+    const task = await until(async () => {
+      const again = await bold.register({ payload: null })
+      return again.protected ? again : undefined
+    })
+    await until(() => bold.health().unsettled === 0, { what: 'the inserts can no longer happen' })
+    expect((await taskRows(fixture.db)).map(({ id }) => id)).toEqual([task.id])
+    await task.complete()
+    await bold.stop({ drain: 0 })
+    expect(await enqueuedRefs(fixture.db)).toEqual([])
+    await expect(bold.register({ payload: null })).rejects.toMatchObject({ code: 'HOLDFAST_STOPPED' })
+  })
+})
