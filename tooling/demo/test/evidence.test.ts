@@ -31,10 +31,10 @@ const refOf = async (job: number): Promise<string> =>
 
 async function recover(jobRef: string, newJobRef: string, fromProcess = DEAD): Promise<void> {
   await sql`
-    insert into holdfast_recoveries (id, task_id, queue, job_ref, new_job_ref, from_process, by_process, outcome, recovered_at)
-    values (gen_random_uuid(), 't', 'q', ${jobRef}, ${newJobRef}, ${fromProcess}, 'host:2:x', 'requeued', clock_timestamp())`.execute(
-    db,
-  )
+    insert into holdfast_recoveries (id, task_id, queue, job_ref, new_job_ref, from_process, by_process, cause, crashes, outcome,
+      recovered_at)
+    values (gen_random_uuid(), 't', 'q', ${jobRef}, ${newJobRef}, ${fromProcess}, 'host:2:x', 'crash', 1, 'requeued',
+      clock_timestamp())`.execute(db)
 }
 
 async function note(what: string, job: number, process_id = DEAD): Promise<void> {
