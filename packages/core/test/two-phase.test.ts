@@ -38,6 +38,12 @@ describe('recovery for a queue in another database', () => {
   const started = (options: Partial<TaskMonitorOptions> = {}) =>
     fixture.started({ adapters: [elsewhereAdapter(queue.db)], ...PATIENT, ...options })
 
+  /** Leaves jobs as a process that died with them in flight does. */
+  async function orphans(jobRefs: readonly string[]): Promise<void> {
+    await addProcess(fixture.db, 'h:1:dead', { state: 'dead' })
+    for (const ref of jobRefs) await addTask(fixture.db, 'h:1:dead', ref, { queue: 'elsewhere', jobRef: ref })
+  }
+
   const rowsGone = () => until(async () => (await taskRows(fixture.db)).length === 0, { what: 'rows end' })
 
   const outcomes = async () =>
@@ -68,9 +74,8 @@ describe('recovery for a queue in another database', () => {
   it.each(['before recover', 'after recover'] as const)(
     'killed %s is taken up at once by another process, under the same recovery id',
     async (at) => {
-      const victim = await recoverer({ refs: refs(3) })
+      await orphans(refs(3))
       const first = await recoverer({ at, signal: 'SIGKILL' })
-      await victim.child.kill()
       const { recoveryIds } = await first.child.message<{ recoveryIds: string[] }>('there')
       await first.child.exited
       const { rows: claimed } = await sql`
@@ -90,9 +95,8 @@ describe('recovery for a queue in another database', () => {
   )
 
   it('would add a job twice to a queue that is not idempotent, so the recovery id is what keeps it once', async () => {
-    const victim = await recoverer({ refs: ['a'] })
+    await orphans(['a'])
     const first = await recoverer({ at: 'after recover', signal: 'SIGKILL', naive: true })
-    await victim.child.kill()
     await first.child.exited
     await started({ adapters: [elsewhereAdapter(queue.db, { naive: true })] })
     await rowsGone()
@@ -100,9 +104,8 @@ describe('recovery for a queue in another database', () => {
   })
 
   it('by a process paused in the middle of it is taken up, and what that one does on waking changes nothing', async () => {
-    const victim = await recoverer({ refs: refs(3) })
+    await orphans(refs(3))
     const paused = await recoverer({ at: 'before recover', signal: 'SIGSTOP' })
-    await victim.child.kill()
     await paused.child.message('there')
     await started()
     await rowsGone()
@@ -141,21 +144,19 @@ describe('recovery for a queue in another database', () => {
 
   it('keeps a job that its queue refuses, with the error, while the others of its batch go on', async () => {
     const failing = new Set(['job-00003'])
-    const { child } = await recoverer({ refs: refs(7) })
+    await orphans(refs(7))
     const survivor = await started({ adapters: [elsewhereAdapter(queue.db, { failing })] })
     const failures: unknown[] = []
     survivor.on('recoveryFailed', (event) => failures.push(event))
-    await child.kill()
     await until(() => failures.length > 0)
     const { rows } = await sql`
-      select job_ref, attempts, last_error, claimed_by, claim_token from holdfast_tasks`.execute(fixture.db)
+      select job_ref, attempts, last_error, claimed_by from holdfast_tasks`.execute(fixture.db)
     expect(rows).toEqual([
       {
         job_ref: 'job-00003',
         attempts: 1,
         last_error: 'the queue refuses job-00003',
         claimed_by: null,
-        claim_token: null,
       },
     ])
     expect(await queuedRefs(queue.db)).toEqual(refs(7).filter((ref) => !failing.has(ref)))
@@ -172,9 +173,7 @@ describe('recovery for a queue in another database', () => {
     const sound = elsewhereAdapter(queue.db)
     const recover = async (jobs: readonly DecidedJob[], context: RecoveryContext) =>
       jobs.some(({ jobRef }) => jobRef === 'b') ? (answer() as never) : sound.recover(jobs, context)
-    await addProcess(fixture.db, 'h:1:dead', { state: 'dead' })
-    for (const ref of ['a', 'b', 'c'])
-      await addTask(fixture.db, 'h:1:dead', ref, { queue: 'elsewhere', jobRef: ref })
+    await orphans(['a', 'b', 'c'])
     const survivor = await started({ adapters: [{ ...sound, recover }] })
     await until(() => (survivor.health().events.recoveryFailed ?? 0) > 0)
     await until(async () => (await queuedRefs(queue.db)).length === 2)
@@ -186,14 +185,13 @@ describe('recovery for a queue in another database', () => {
   it('gives up on an adapter that hangs, and tries again with the next sweep', async () => {
     let hung = 0
     const at = (): Promise<void> | undefined => (hung++ === 0 ? new Promise(() => undefined) : undefined)
-    const { child } = await recoverer({ refs: ['a', 'b'] })
+    await orphans(['a', 'b'])
     const survivor = await started({
       adapters: [elsewhereAdapter(queue.db, { at })],
       gcLockTtl: 1_000,
     })
     const causes: unknown[] = []
     survivor.on('error', ({ cause }) => causes.push(cause))
-    await child.kill()
     await rowsGone()
     expect(causes).toEqual([expect.objectContaining({ code: 'HOLDFAST_ADAPTER_TIMEOUT' })])
     expect(await queuedRefs(queue.db)).toEqual(['a', 'b'])
@@ -201,9 +199,8 @@ describe('recovery for a queue in another database', () => {
 
   it('has no transaction to join', async () => {
     const recover = async (_: readonly DecidedJob[], { trx }: RecoveryContext) => Promise.reject(trx)
-    const { child } = await recoverer({ refs: ['a'] })
+    await orphans(['a'])
     const survivor = await started({ adapters: [{ ...elsewhereAdapter(queue.db), recover }] })
-    await child.kill()
     const failed = await until(() => (survivor.health().events.recoveryFailed ?? 0) > 0)
     expect(failed).toBe(true)
     const { rows } = await sql<{ last_error: string }>`select last_error from holdfast_tasks`.execute(
@@ -230,10 +227,8 @@ describe('recovery for a queue in another database', () => {
 
   it('by three processes racing over 300 orphans makes each runnable once', async () => {
     const monitor = { ...PATIENT, batchSize: 20 }
-    const { child } = await recoverer({ refs: refs(300), monitor })
-    for (let n = 0; n < 2; n++) await recoverer({ monitor })
-    await started({ batchSize: 20 })
-    await child.kill()
+    await orphans(refs(300))
+    await Promise.all([recoverer({ monitor }), recoverer({ monitor }), started({ batchSize: 20 })])
     await rowsGone()
     expect(await queuedRefs(queue.db)).toEqual(refs(300))
     expect(twice(await calls(queue.db))).toEqual([])
@@ -241,9 +236,7 @@ describe('recovery for a queue in another database', () => {
   })
 
   it('with no lock to keep three apart makes each runnable once', async () => {
-    await addProcess(fixture.db, 'h:1:dead', { state: 'dead' })
-    for (const ref of refs(100))
-      await addTask(fixture.db, 'h:1:dead', ref, { queue: 'elsewhere', jobRef: ref })
+    await orphans(refs(100))
     const monitors = await Promise.all(
       [0, 1, 2].map(async () => {
         const adapters = [elsewhereAdapter(queue.db)]
