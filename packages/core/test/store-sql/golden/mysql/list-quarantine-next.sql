@@ -1,6 +1,6 @@
 select
 q.id, q.task_id as `taskId`, q.process_id as `processId`, q.queue,
-q.job_ref as `jobRef`, q.payload, q.reason, q.last_error as `lastError`, q.crashes,
+q.job_ref as `jobRef`, q.reason, q.last_error as `lastError`, q.crashes,
 timestampdiff(microsecond, `q`.`quarantined_at`, utc_timestamp(3)) div 1000 as `quarantinedMsAgo` from `holdfast_quarantine` as q where 1 = 1  and exists (
 select 1 from `holdfast_quarantine` as last
 where last.id = ? and q.quarantined_at <= last.quarantined_at

@@ -1,6 +1,6 @@
 select
 q.id, q.task_id as "taskId", q.process_id as "processId", q.queue,
-q.job_ref as "jobRef", q.payload, q.reason, q.last_error as "lastError", q.crashes,
+q.job_ref as "jobRef", q.reason, q.last_error as "lastError", q.crashes,
 (extract(epoch from clock_timestamp() - "q"."quarantined_at") * 1000)::float8 as "quarantinedMsAgo" from "holdfast_quarantine" as q where 1 = 1 and q.queue = $1 and exists (
 select 1 from "holdfast_quarantine" as last
 where last.id = $2 and q.quarantined_at <= last.quarantined_at
