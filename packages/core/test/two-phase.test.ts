@@ -240,7 +240,7 @@ describe('recovery for a queue in another database', () => {
     const monitors = await Promise.all(
       [0, 1, 2].map(async () => {
         const adapters = [elsewhereAdapter(queue.db)]
-        const monitor = fixture.monitor({ adapters, ...PATIENT, batchSize: 7 })
+        const monitor = fixture.monitor({ adapters, ...PATIENT, orphanThreshold: 60_000, batchSize: 7 })
         await monitor.pingProcess()
         return monitor
       }),
