@@ -55,15 +55,16 @@ export interface TestDatabase extends AsyncDisposable {
   readonly db: AnyDatabase
 }
 
-/** An empty database of its own on the given server, the leg's by default; dropped when disposed of. */
-export async function freshDatabase(
-  serverUrl: string = legUrl(),
-  adminServerUrl: string = serverUrl === legUrl() ? adminUrl() : serverUrl,
-): Promise<TestDatabase> {
+/**
+ * An empty database of its own on the given server, the leg's by default; dropped when disposed of.
+ *
+ * @param adminServerUrl where databases are created, if that is elsewhere than where they are used
+ */
+export async function freshDatabase(serverUrl?: string, adminServerUrl?: string): Promise<TestDatabase> {
   const name = `t_${randomBytes(6).toString('hex')}`
-  const url = new URL(serverUrl)
+  const url = new URL(serverUrl ?? legUrl())
   url.pathname = `/${name}`
-  const admin = connect(adminServerUrl, 1)
+  const admin = connect(adminServerUrl ?? serverUrl ?? adminUrl(), 1)
   await sql`create database ${sql.id(name)}`.execute(admin)
   const db = connect(url.href)
   const force = url.protocol === 'mysql:' ? sql`` : sql`with (force)`
