@@ -309,9 +309,10 @@ function readLedger(ledger: readonly Entry[]): { company: string[]; isolated: st
     pid = entry.pid
     if (entry.what === 'end') {
       running.delete(entry.ref)
+      starts.set(entry.ref, starts.get(entry.ref)! - 1)
       continue
     }
-    // Every start before this one ended in a crash.
+    // Every start before this one that has no end ended in a crash.
     starts.set(entry.ref, (starts.get(entry.ref) ?? 0) + 1)
     running.add(entry.ref)
     const suspects = [...running].filter(isSuspect)

@@ -37,9 +37,12 @@ await monitor.start()
 const note = (ref: string, what: 'start' | 'end') =>
   sql`insert into ledger (ref, what, pid) values (${ref}, ${what}, ${process.pid})`.execute(db)
 
+/** Those done stay in it: what was read of the queue may be older than their end. */
 const taken = new Set<string>()
+let running = 0
 
 async function work(ref: string): Promise<void> {
+  running += 1
   try {
     await monitor.run({ payload: null, jobRef: ref }, async () => {
       await note(ref, 'start')
@@ -48,14 +51,16 @@ async function work(ref: string): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, 5 + 20 * Math.random()))
       await note(ref, 'end')
     })
-  } finally {
+  } catch {
     taken.delete(ref)
+  } finally {
+    running -= 1
   }
 }
 
 for (;;) {
   const { rows } = await sql<{ ref: string }>`select ref from jobs order by ref`.execute(db)
-  const free = rows.filter(({ ref }) => !taken.has(ref)).slice(0, concurrency - taken.size)
+  const free = rows.filter(({ ref }) => !taken.has(ref)).slice(0, concurrency - running)
   for (const { ref } of free) {
     taken.add(ref)
     void work(ref)
