@@ -45,8 +45,9 @@ async function work(ref: string): Promise<void> {
   running += 1
   try {
     await monitor.run({ payload: null, jobRef: ref }, async () => {
-      await note(ref, 'start')
+      // Before that another life may take the job over from this one, and no crash is counted.
       await sql`delete from jobs where ref = ${ref}`.execute(db)
+      await note(ref, 'start')
       if (ref === 'killer') process.kill(process.pid, 'SIGKILL')
       await new Promise((resolve) => setTimeout(resolve, 5 + 20 * Math.random()))
       await note(ref, 'end')
