@@ -143,6 +143,7 @@ describe('the Postgres behind it', () => {
     await postgresQuery(direct.url, `create role "o'brien" login password 'p;w=''x'''`)
     await postgresQuery(direct.url, 'create database attic')
     const password = encodeURIComponent("p;w='x'")
+    vi.stubEnv('HOLDFAST_PGBOUNCER_URL', '')
     vi.stubEnv('HOLDFAST_POSTGRES_URL', `postgres://o'brien:${password}@localhost:${direct.port}/attic`)
 
     await using services = await startServices(['pgbouncer'])
@@ -157,6 +158,7 @@ describe('the Postgres behind it', () => {
 test.each(['postgres://me@no-such-host.invalid/attic', 'nonsense'])(
   'a Postgres that cannot be found, as %s, is one typed error',
   async (url) => {
+    vi.stubEnv('HOLDFAST_PGBOUNCER_URL', '')
     vi.stubEnv('HOLDFAST_POSTGRES_URL', url)
     await expect(startServices(['pgbouncer'])).rejects.toMatchObject({
       code: 'SERVICE_START_FAILED',
