@@ -81,7 +81,8 @@ describe('a worker process that stops', () => {
 
   it('runs no finished job again, however late graphile-worker removes it', async () => {
     const preset = { worker: { completeJobBatchDelay: 20, maxPoolSize: 2 } }
-    const leaving = await fixture.worker({ monitor: endless, concurrency: 100, preset })
+    // Patient: work that outlasts the drain runs again, as it should.
+    const leaving = await fixture.worker({ monitor: endless, concurrency: 100, preset, drain: 30_000 })
     const next = await fixture.worker({ monitor: endless, concurrency: 1 })
     await sql`select graphile_worker.add_jobs(array(
       select ('guarded', '{}', null, null, null, null, null, null)::graphile_worker.job_spec
@@ -89,7 +90,7 @@ describe('a worker process that stops', () => {
     await fixture.finished(100)
     leaving.send('stop')
     await leaving.message('stopped')
-    await until(async () => (await fixture.jobs()).length === 0)
+    await until(async () => (await fixture.jobs()).length === 0, { timeout: 50_000 })
     const finishes = await fixture.ledger('finish')
     expect(new Set(finishes.map(({ job }) => job)).size).toBe(300)
     expect(finishes).toHaveLength(300)

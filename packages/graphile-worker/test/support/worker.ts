@@ -23,6 +23,8 @@ export interface WorkerOptions {
   /** Without Holdfast, to see what graphile-worker alone does. */
   readonly plain?: boolean
   readonly withoutPlugin?: boolean
+  /** Milliseconds that its stop waits for what runs. @default 500 */
+  readonly drain?: number
 }
 
 interface Payload {
@@ -150,7 +152,7 @@ process.on('message', async (message) => {
   if (message !== 'stop' && message !== 'stopRunner') return
   // The monitor's stop stops guarded runners too; the runner's alone waits for handed-off work without limit.
   if (message === 'stopRunner') await runner.stop()
-  await monitor.stop({ drain: 500 })
+  await monitor.stop({ drain: options.drain ?? 500 })
   await runner.promise.catch(() => undefined) // Told above.
   send({ type: 'stopped' })
   await db.destroy()
