@@ -7,9 +7,11 @@ import type { Store } from './store/store.js'
 import { withTimeout } from './timeout.js'
 
 const SHARED =
-  'heartbeats share the pool with everything else, for it has no second connection to give: work that holds it for ' +
-  'long can cost this process its lease. Give the pool at least 2 connections, or set reserveConnection: false if ' +
-  'this is meant.'
+  'heartbeats share the pool with everything else, for it gave no second connection: work that holds it for long can ' +
+  'cost this process its lease. Give the pool at least 2 connections, or set reserveConnection: false if this is meant.'
+
+/** How often the pool gives no second connection before that is told: the first time it may only have been slow. */
+const TOLD_AFTER = 2
 
 /**
  * What heartbeats go through: a connection of their own where the pool has more than one, so that work that holds all
@@ -22,9 +24,11 @@ export class HeartbeatConnection {
   #held: HeldConnection | undefined
   /** Had, and not waiting for an answer for too long. */
   #usable = false
-  #wanted: boolean
   /** Whether the pool was found to have more than one. */
   #roomy = false
+  /** How often it was not found so, and heartbeats until it is asked again. */
+  #refusals = 0
+  #pause = 0
   #probing: HeldConnection | undefined
   #open = false
 
@@ -32,7 +36,6 @@ export class HeartbeatConnection {
     this.#store = store
     this.#config = config
     this.#logger = logger
-    this.#wanted = config.reserveConnection
   }
 
   /** Whether there is a reserved connection that works, as far as is known. */
@@ -88,11 +91,15 @@ export class HeartbeatConnection {
   }
 
   async #reserve(): Promise<void> {
-    if (!this.#wanted || !this.#open || this.#usable) return
+    if (!this.#config.reserveConnection || !this.#open || this.#usable) return
     if (this.#held !== undefined) {
       // Not had yet; else without an answer although others have theirs.
       if (!this.#held.had || this.#probing === this.#held) return
       this.#drop()?.discard(new Error('This connection does not answer.'))
+    }
+    if (this.#pause > 0) {
+      this.#pause -= 1
+      return
     }
     const held = new HeldConnection(this.#store.db)
     this.#held = held
@@ -112,14 +119,17 @@ export class HeartbeatConnection {
     }
   }
 
-  /** Whether the pool has a connection beside the one held; what it can't know yet, it asks again another time. */
+  /**
+   * Whether the pool has a connection beside the one held. It may only be slow or busy now, so it is asked again, ever
+   * more rarely: in a pool of one everything else stands still meanwhile.
+   */
   async #hasAnother(db: Kysely<unknown>, acquiredInMs: number): Promise<boolean> {
     if (this.#roomy) return true
     const { heartbeatInterval } = this.#config
-    // A new connection may take as long as the one that is held did.
-    const patience = Math.min(heartbeatInterval, Math.max(1_000, 2 * acquiredInMs))
+    // A new connection may take as long as the one that is held did; but the next heartbeat shouldn't wait for this.
+    const time = Math.min(heartbeatInterval / 2, Math.max(1_000, 2 * acquiredInMs))
     const answers = (on: Kysely<unknown>): Promise<boolean> =>
-      withTimeout(sql`select 1`.execute(on), patience, 'a connection').then(
+      withTimeout(sql`select 1`.execute(on), time, 'a connection').then(
         () => true,
         () => false,
       )
@@ -127,8 +137,9 @@ export class HeartbeatConnection {
     if (this.#roomy || !this.#open) return this.#roomy
     // Neither answers: then it is the database that does not.
     if (await answers(db)) {
-      this.#wanted = false
-      this.#logger.warn(SHARED)
+      this.#pause = 2 ** this.#refusals
+      this.#refusals += 1
+      if (this.#refusals === TOLD_AFTER) this.#logger.warn(SHARED)
     }
     return false
   }

@@ -110,12 +110,17 @@ describe('heartbeats on a pool', () => {
     await (await waiting).release()
   })
 
+  const shared = (): string[] => warnings.filter((warning) => warning.includes('share the pool'))
+
   it.each([1, 2])('of %i do all there is to do, and leave the pool free at the end', async (size) => {
     const db = pool(size)
     await migrate(db)
     const { child } = await fixture.holder({ refs: refs(5) })
-    const monitor = await fixture.started(on(db))
-    await until(() => monitor.health().heartbeatsThrough === (size === 1 ? 'pool' : 'reserved'))
+    // Slow enough for a second connection to be made in time on a busy machine.
+    const monitor = await fixture.started({ ...on(db), heartbeatInterval: 1_000, orphanThreshold: 4_000 })
+    await until(() =>
+      size === 1 ? shared().length === 1 : monitor.health().heartbeatsThrough === 'reserved',
+    )
     expect(await monitor.run({ payload: null, jobRef: 'own' }, async () => 'done')).toBe('done')
     await child.kill()
     await until(async () => (await enqueuedRefs(fixture.db)).length === 5)
@@ -124,8 +129,30 @@ describe('heartbeats on a pool', () => {
     await migrate(db)
     await monitor.stop({ drain: 0 })
     expect((await enqueuedRefs(fixture.db)).sort()).toEqual([...refs(5), 'left'])
-    expect(warnings.filter((warning) => warning.includes('share the pool'))).toHaveLength(size === 1 ? 1 : 0)
+    expect(shared()).toHaveLength(size === 1 ? 1 : 0)
     await pools.pop()!.destroy()
+  })
+
+  it('whose other connections are all in use at the start share it, and take one when they can', async () => {
+    const db = pool(2)
+    const handler = await hold(db)
+    const monitor = await fixture.started(on(db))
+    await until(() => shared().length > 0)
+    expect(monitor.health().heartbeatsThrough).toBe('pool')
+    await handler.release()
+    await until(() => monitor.health().heartbeatsThrough === 'reserved')
+    expect(shared()).toHaveLength(1)
+  })
+
+  it('that is one connection for all can be started on, worked with and stopped', async () => {
+    await fixture.db.connection().execute(async (db) => {
+      const monitor = await fixture.started(on(db))
+      await until(() => shared().length === 1)
+      expect(await monitor.run({ payload: null, jobRef: 'a' }, async () => 'done')).toBe('done')
+      await monitor.register({ payload: null, jobRef: 'left' })
+      await monitor.stop({ drain: 0 })
+    })
+    expect(await enqueuedRefs(fixture.db)).toEqual(['left'])
   })
 
   it('give the connection back when the process is removed, and take one again', async () => {
@@ -152,7 +179,7 @@ describe('heartbeats on a pool', () => {
     await until(async () => (await enqueuedRefs(fixture.db)).length === 1)
     for (const { release } of both) await release()
     expect(monitor.health().events.leaseExpired).toBe(1)
-    expect(warnings.filter((warning) => warning.includes('share the pool'))).toEqual([])
+    expect(shared()).toEqual([])
   })
 
   // Behind the pooler a connection of the pool is none of the server's.
