@@ -35,7 +35,7 @@ export async function openHeartbeatDatabase(
 }
 
 async function fromModule(url: string): Promise<Kysely<unknown>> {
-  let make: unknown = await import(url)
+  let make: unknown = await import(/* webpackIgnore: true */ url)
   // A CommonJS module has its exports as the default, and among them perhaps a default of its own.
   while (typeof make === 'object' && make !== null && 'default' in make) make = make.default
   const db: unknown = typeof make === 'function' ? await make() : undefined
@@ -60,6 +60,6 @@ async function driver<T extends object>(
   } catch {
     return fallback()
   }
-  const loaded: T & { default?: T } = await import(pathToFileURL(file).href)
+  const loaded: T & { default?: T } = await import(/* webpackIgnore: true */ pathToFileURL(file).href)
   return loaded.default ?? loaded
 }

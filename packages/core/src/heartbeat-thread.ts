@@ -1,5 +1,5 @@
-import { extname, resolve } from 'node:path'
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { resolve } from 'node:path'
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
 import { jittered, monotonicNow } from './clock.js'
 import { messageOf } from './events.js'
 import {
@@ -9,14 +9,7 @@ import {
   sharedNow,
 } from './heartbeat-protocol.js'
 import type { MonitorConfig, StoreOptions } from './options.js'
-
-/** Beside this file in both builds and in the sources, with the same extension. */
-const EXTENSION = extname(import.meta.url)
-const WORKER = new URL(`./heartbeat-worker${EXTENSION}`, import.meta.url)
-const isSource = EXTENSION === '.ts'
-
-/** tsx doesn't reach into threads by itself. */
-const FROM_SOURCE = `import('tsx/esm/api').then(({ register }) => (register(), import(${JSON.stringify(WORKER)})))`
+import { startHeartbeatWorker } from './start-heartbeat-worker.js'
 
 const LONGEST_BACKOFF = 60_000
 
@@ -90,11 +83,10 @@ export class HeartbeatThread {
     }
     let worker: Worker
     try {
-      worker = new Worker(isSource ? FROM_SOURCE : WORKER, {
+      worker = startHeartbeatWorker({
         name: 'holdfast-heartbeat',
         workerData: data,
         transferList: [port2],
-        eval: isSource,
       })
     } catch (error) {
       // Node's permission model for instance allows no threads.
@@ -180,7 +172,8 @@ export class HeartbeatThread {
       this.#hooks.onGone()
       return
     }
-    const sentAt = report.sentAt - sharedNow() + monotonicNow()
+    // Its own clock is read first: should this thread be held up in between, the beat counts as older, never as newer.
+    const sentAt = monotonicNow() - (sharedNow() - report.sentAt)
     this.#lastBeat = Math.max(this.#lastBeat, sentAt)
     this.#failing = false
     this.#deaths = 0

@@ -71,7 +71,8 @@ export interface TaskMonitorOptions extends StoreOptions {
   readonly onRegisterFailure?: 'throw' | 'run-unprotected'
   /**
    * Keeps one connection of the pool for heartbeats, so that handlers that hold all the others can't starve them. A pool
-   * of one is shared, with a warning at start. `stop()` gives the connection back: `db.destroy()` waits for that.
+   * that gives no second one is shared, with a warning, and asked again ever more rarely. `stop()` gives the connection
+   * back: `db.destroy()` waits for that.
    *
    * With pg, a connection in use whose server goes away ends the process unless its client has an `error` listener, and
    * this one is always in use: `pool.on('connect', (client) => client.on('error', console.warn))`. mysql2 needs nothing.
@@ -83,7 +84,8 @@ export interface TaskMonitorOptions extends StoreOptions {
    * the lease, but not than `maxLoopBlock`, keeps its task. Needs `heartbeatConnection`; runs from `start()` to `stop()`.
    * While the thread can't beat, `heartbeatFailed` tells and the main thread beats.
    *
-   * Bundlers must leave `@holdfast/core` external, or put its `dist/heartbeat-worker.js` beside the bundle.
+   * In a bundle the thread's code must stand beside it as `heartbeat-worker`, with the bundle's extension: webpack sees
+   * to that; others take `@holdfast/core/heartbeat-worker` as a second entry, or leave `@holdfast/core` external.
    * @default false
    */
   readonly heartbeatThread?: boolean

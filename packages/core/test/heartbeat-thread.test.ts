@@ -1,4 +1,7 @@
-import { type Child, freshDatabase, onPostgres, until } from '@holdfast/chaos'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Child, freshDatabase, onPostgres, until } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type MonitorHealth, migrate, TaskMonitor, type TaskMonitorOptions } from '../src/index.js'
 import { fast } from './support/fast.js'
@@ -9,10 +12,14 @@ const LEASE = fast.orphanThreshold
 
 describe('a process whose event loop is blocked', () => {
   let fixture: Fixture
+  let child: Child | undefined
   beforeEach(async () => {
     fixture = await Fixture.create()
   })
-  afterEach(() => fixture[Symbol.asyncDispose]())
+  afterEach(async () => {
+    await child?.[Symbol.asyncDispose]()
+    await fixture[Symbol.asyncDispose]()
+  })
 
   const thread = (options: Partial<TaskMonitorOptions> = {}): Partial<TaskMonitorOptions> => ({
     heartbeatThread: true,
@@ -46,14 +53,31 @@ describe('a process whose event loop is blocked', () => {
     return until(() => messagesOf<{ leaseRemainingMs: number }>(child, 'blocked', seen)[0])
   }
 
+  /** Another process holds the job `a`, and is blocked for at least `ms` and until it has been recovered. */
+  async function blockUntilRecovered(monitor: Partial<TaskMonitorOptions>, ms: number): Promise<Child> {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-block-'))
+    const end = join(folder, 'end')
+    child = new Child(new URL('./support/blocked-holder.ts', import.meta.url), {
+      options: { url: fixture.database.url, refs: ['a'], monitor },
+    })
+    await child.message('ready')
+    if (monitor.heartbeatThread) await threadBeats(child)
+    await fixture.started()
+    child.send({ blockFor: ms, until: end })
+    await until(async () => (await enqueuedRefs(fixture.db)).length > 0)
+    writeFileSync(end, '')
+    await child.message('unblocked')
+    rmSync(folder, { recursive: true })
+    return child
+  }
+
   async function complete(child: Child): Promise<string[]> {
     child.send('complete')
     return (await child.message<{ codes: string[] }>('completed')).codes
   }
 
   it.each([1.5, 5])('for %d leases is recovered once, and its late complete refused', async (leases) => {
-    const child = await holder({})
-    await block(child, leases * LEASE)
+    const child = await blockUntilRecovered({}, leases * LEASE)
     expect(await complete(child)).toEqual(['HOLDFAST_TASK_LOST'])
     await child.message('evicted')
     expect(await enqueuedRefs(fixture.db)).toEqual(['a'])
@@ -76,8 +100,7 @@ describe('a process whose event loop is blocked', () => {
   })
 
   it('for longer than maxLoopBlock is recovered all the same', async () => {
-    const child = await holder(thread({ maxLoopBlock: LEASE }))
-    await block(child, 5 * LEASE)
+    const child = await blockUntilRecovered(thread({ maxLoopBlock: LEASE }), 2 * LEASE)
     expect(await complete(child)).toEqual(['HOLDFAST_TASK_LOST'])
     await child.message('leaseExpired')
     await child.message('evicted')
