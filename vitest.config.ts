@@ -6,6 +6,7 @@ const wanted = process.env.HOLDFAST_TEST_FULL ? [...legs, ...moreLegs] : legs
 export default defineConfig({
   test: {
     projects: ['packages/!(core)', 'tooling/*', 'examples/*', ...wanted.map(coreOn)],
-    maxWorkers: 2,
+    // On two cores: most tests wait for something most of the time.
+    maxWorkers: 3,
   },
 })
