@@ -79,8 +79,9 @@ export interface RecoveryContext {
 export interface AdapterCapabilities {
   /**
    * True: `recover` writes through `context.trx`, so that recovery and the end of the row are one transaction. False:
-   * the queue is elsewhere; the rows are claimed, recovered, and ended in a second transaction, and after a crash in
-   * between `recover` is called again with the same `recoveryId`.
+   * the queue is elsewhere; the rows are claimed, recovered, and ended in a second transaction. When the one who recovers
+   * dies or leaves in between, another calls `recover` again with the same `recoveryId`, perhaps while the first call is
+   * still under way.
    */
   readonly atomicRecovery: boolean
   /** A recovered job keeps its identity. */
