@@ -6,7 +6,6 @@ const wanted = process.env.HOLDFAST_TEST_FULL ? [...legs, ...moreLegs] : legs
 export default defineConfig({
   test: {
     projects: ['packages/!(core)', 'tooling/*', 'examples/*', ...wanted.map(coreOn)],
-    // On two cores: most tests wait for something most of the time.
-    maxWorkers: 3,
+    maxWorkers: 2,
   },
 })

@@ -41,6 +41,9 @@ export function coreOn({ db, kysely }: Leg): UserWorkspaceConfig {
         name: `core on ${db}, kysely ${kysely}`,
         env: { HOLDFAST_TEST_DB: db, HOLDFAST_TEST_KYSELY: kysely === INSTALLED ? '' : kysely },
         execArgv: ['--import', path('tooling/chaos/hooks/kysely.mjs')],
+        // These mostly wait; the others are heavier, and come first.
+        maxWorkers: 3,
+        sequence: { groupOrder: 1 },
       },
     }),
   )
