@@ -29,6 +29,9 @@ export const moreLegs: readonly Leg[] = [
   { db: 'mysql', kysely: '0.29.9' },
 ]
 
+/** Five legs share the time of `npm test`. */
+const propertyRuns = process.env.HOLDFAST_PROPERTY_RUNS ?? (process.env.HOLDFAST_TEST_FULL ? '60' : '20')
+
 const path = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
 /** The monitor's tests on one leg. */
@@ -39,7 +42,11 @@ export function coreOn({ db, kysely }: Leg): UserWorkspaceConfig {
       root: path('packages/core'),
       test: {
         name: `core on ${db}, kysely ${kysely}`,
-        env: { HOLDFAST_TEST_DB: db, HOLDFAST_TEST_KYSELY: kysely === INSTALLED ? '' : kysely },
+        env: {
+          HOLDFAST_TEST_DB: db,
+          HOLDFAST_TEST_KYSELY: kysely === INSTALLED ? '' : kysely,
+          HOLDFAST_PROPERTY_RUNS: propertyRuns,
+        },
         execArgv: ['--import', path('tooling/chaos/hooks/kysely.mjs')],
         // These mostly wait; the others are heavier, and come first.
         maxWorkers: 3,
