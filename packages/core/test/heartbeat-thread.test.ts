@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Child, freshDatabase, onPostgres, until } from '@holdfast/chaos'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type MonitorHealth, migrate, TaskMonitor, type TaskMonitorOptions } from '../src/index.js'
 import { fast } from './support/fast.js'
@@ -39,6 +40,12 @@ describe('a process whose event loop is blocked', () => {
     const seen = child.messages.length
     child.send('health')
     return until(() => messagesOf<MonitorHealth>(child, 'health', seen)[0])
+  }
+
+  async function beats(processId: string): Promise<number> {
+    const { rows } = await sql<{ beat: number | string }>`
+      select beat from holdfast_processes where process_id = ${processId}`.execute(fixture.db)
+    return Number(rows[0]!.beat)
   }
 
   const threadBeats = (child: Child) =>
@@ -149,10 +156,16 @@ describe('a process whose event loop is blocked', () => {
     const unreachable = new URL(fixture.database.url)
     unreachable.port = '1'
     for (const heartbeatConnection of [unreachable.href, 'file:///no/such/module.js']) {
-      const { child } = await fixture.holder({ refs: [], monitor: thread({ heartbeatConnection }) })
+      const { child, processId } = await fixture.holder({
+        refs: [],
+        monitor: thread({ heartbeatConnection }),
+      })
       await child.message('heartbeatFailed')
       child.send('register')
       await child.message('registered')
+      const before = await beats(processId)
+      await until(async () => (await beats(processId)) >= before + 10)
+      expect(messagesOf(child, 'leaseExpired')).toEqual([])
       expect((await health(child)).heartbeatsThrough).toBe('reserved')
     }
   })
