@@ -186,6 +186,8 @@ describe('heartbeats on a pool', () => {
   it.skipIf(legDatabase() === 'pgbouncer')('of two outlive the end of the reserved one', async () => {
     const db = pool(2)
     const monitor = await fixture.started(on(db))
+    const failures: unknown[] = []
+    monitor.on('heartbeatFailed', ({ error }) => failures.push(error))
     const task = await monitor.register({ payload: null, jobRef: 'a' })
     const admin = pool(1)
     const handler = await hold(db)
@@ -200,8 +202,9 @@ describe('heartbeats on a pool', () => {
     await until(async () => (await beatsOf(admin, monitor.processId)) >= before + 10)
     await handler.release()
     await (await second).release()
-    const { events } = monitor.health()
-    expect([events.leaseExpired, events.heartbeatFailed]).toEqual([undefined, undefined])
+    expect(monitor.health().events.leaseExpired).toBeUndefined()
+    // On a busy machine an answer may be late; none may be the broken connection's.
+    expect(failures.filter((error) => !String(error).includes('No answer within'))).toEqual([])
     await task.complete()
   })
 

@@ -99,9 +99,10 @@ describe('a process whose event loop is blocked', () => {
     const { blockedForMs } = await child.message<{ blockedForMs: number }>('eventLoopBlocked')
     expect(blockedForMs).toBeGreaterThan((leases - 0.5) * LEASE)
     expect(await complete(child)).toEqual(['ok'])
-    for (const type of ['aborted', 'leaseExpired', 'evicted', 'heartbeatFailed']) {
-      expect(messagesOf(child, type)).toEqual([])
-    }
+    for (const type of ['aborted', 'leaseExpired', 'evicted']) expect(messagesOf(child, type)).toEqual([])
+    // On a busy machine an answer may be late.
+    const failed = messagesOf<{ error: string }>(child, 'heartbeatFailed').map(({ error }) => error)
+    expect(failed.filter((error) => !error.includes('No answer within'))).toEqual([])
     expect(await enqueuedRefs(fixture.db)).toEqual([])
     expect(await taskRows(fixture.db)).toEqual([])
   })
