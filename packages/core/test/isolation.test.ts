@@ -148,8 +148,9 @@ describe('a suspect', () => {
       expect(await registered()).not.toContain('suspect')
       await task.complete()
     }
+    const held = await suspect!
     expect(await registered()).toEqual(['suspect'])
-    await (await suspect!).complete()
+    await held.complete()
   })
 
   it('is none once its crashes are too long ago, and none without isolateSuspects', async () => {
