@@ -1,6 +1,6 @@
 import { MAX_TIMER } from './clock.js'
 import type { MonitorConfig, TaskMonitorOptions } from './options.js'
-import { detectDialect } from './store/dialect.js'
+import { databaseOf } from './store/dialect.js'
 
 const PROTOCOLS: Readonly<Record<string, 'postgres' | 'mysql' | undefined>> = {
   'postgres:': 'postgres',
@@ -46,7 +46,7 @@ function connectionProblems(connection: unknown, { db, dialect }: TaskMonitorOpt
   if (!(protocol in PROTOCOLS)) {
     return [`heartbeatConnection must be ${WHAT_TO_GIVE}; it is a ${JSON.stringify(protocol)} URL`]
   }
-  const database = dialect ?? (typeof db?.getExecutor === 'function' ? detectDialect(db) : undefined)
+  const database = databaseOf(dialect, db)
   const its = PROTOCOLS[protocol]
   if (its === undefined || database === undefined || its === database) return []
   return [

@@ -5,7 +5,7 @@ import { MAX_TIMER } from './clock.js'
 import { ConfigError } from './errors.js'
 import { isStorableId } from './identity.js'
 import type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
-import { detectDialect } from './store/dialect.js'
+import { databaseOf } from './store/dialect.js'
 
 const HOUR = 3_600_000
 
@@ -65,8 +65,7 @@ export function storeProblems(
   if (schema !== undefined && (typeof schema !== 'string' || !/^[^\0"]{1,63}$/.test(schema))) {
     problems.push(`schema must be 1 to 63 characters without quotes: ${show(schema)}`)
   }
-  const database = dialect ?? (typeof db?.getExecutor === 'function' ? detectDialect(db) : undefined)
-  if (schema !== undefined && database === 'mysql') {
+  if (schema !== undefined && databaseOf(dialect, db) === 'mysql') {
     problems.push(
       `schema is for Postgres; on MySQL and MariaDB use tablePrefix, or connect to a database of its own: ${show(schema)}`,
     )

@@ -30,6 +30,5 @@ export async function cleanup(
     adapters,
     ...(orphanThreshold === undefined ? {} : { patience: orphanThreshold }),
     ...(signal === undefined ? {} : { signal }),
-    before: async () => (signal?.aborted ? 0 : parts.config.batchSize),
   })
 }

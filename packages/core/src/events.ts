@@ -35,6 +35,7 @@ export interface QuarantinedEvent {
   readonly fromProcess: string
   readonly reason: string
   readonly lastError: string
+  /** How often the job was in flight in a dying process. */
   readonly crashes: number
 }
 

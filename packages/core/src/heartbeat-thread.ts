@@ -67,16 +67,11 @@ export class HeartbeatThread {
     this.#following = this.#hooks.processId()
     const { port1, port2 } = new MessageChannel()
     const { heartbeatInterval, orphanThreshold, maxLoopBlock } = this.#config
-    const { schema, tablePrefix, dialect } = this.#place
     const data: HeartbeatThreadData = {
       processId: this.#following,
       connection: this.#connection,
       application: resolve(process.argv[1] ?? 'repl'),
-      place: {
-        ...(schema === undefined ? {} : { schema }),
-        ...(tablePrefix === undefined ? {} : { tablePrefix }),
-        ...(dialect === undefined ? {} : { dialect }),
-      },
+      place: this.#place,
       times: { heartbeatInterval, orphanThreshold, maxLoopBlock },
       lastRun: this.#lastRun,
       port: port2,

@@ -4,12 +4,13 @@ import type { DecidedJob, JobOutcome, QueueAdapter } from './adapter.js'
 import { show } from './check-options.js'
 import type { PayloadCodec } from './codec.js'
 import { withDatabaseErrors } from './database-errors.js'
-import { AdapterError, AdapterTimeoutError, ConfigError, NotQuarantinedError } from './errors.js'
-import { type Events, messageOf, type RecoveredEvent } from './events.js'
+import { AdapterError, ConfigError, NotQuarantinedError } from './errors.js'
+import { type Events, messageOf, type QuarantinedEvent, type RecoveredEvent } from './events.js'
 import { findAdapter } from './find-adapter.js'
 import type { Logger } from './logger.js'
 import type { MonitorConfig } from './options.js'
 import { readPayload } from './payload.js'
+import { answered } from './recovery/answered.js'
 import { checkOutcomes } from './recovery/check-outcomes.js'
 import { contextOf } from './recovery/context.js'
 import { recoveredEvent, takesCountAlong } from './recovery/settle.js'
@@ -17,20 +18,9 @@ import { writeCrashes } from './store/crashes.js'
 import { insertRecoveries } from './store/history.js'
 import { deleteQuarantined, findQuarantined, listQuarantine, type QuarantineRow } from './store/quarantine.js'
 import { inTransaction, type Store } from './store/store.js'
-import { withTimeout } from './timeout.js'
 
 /** A job that will not run again by itself. */
-export interface QuarantineEntry {
-  readonly id: string
-  /** The full id of the task that ended. */
-  readonly taskId: string
-  readonly queue: string
-  readonly jobRef: string | null
-  readonly fromProcess: string
-  readonly reason: string
-  readonly lastError: string
-  /** How often the job was in flight in a dying process. */
-  readonly crashes: number
+export interface QuarantineEntry extends QuarantinedEvent {
   readonly quarantinedMsAgo: number
 }
 
@@ -175,20 +165,14 @@ export class Quarantine {
       const detail = expanded.find(({ jobRef }) => jobRef === job.jobRef)?.detail
       return adapter.recover([{ ...job, detail }], context)
     }
-    const named = `Adapter ${JSON.stringify(adapter.name)}`
-    const outcomes = await withTimeout(recover(), config.gcLockTtl, `${named} retries`, AdapterTimeoutError)
+    const outcomes = await answered({ adapter, config }, 'retries', recover())
     checkOutcomes(adapter, outcomes, 1)
     const outcome = outcomes[0]!
-    const why =
-      outcome.kind === 'failed'
-        ? messageOf(outcome.error)
-        : outcome.kind === 'exhausted'
-          ? outcome.reason
-          : outcome.kind === 'quarantined'
-            ? 'it quarantined it again'
-            : undefined
+    const why = refusal(outcome)
     if (why === undefined) return outcome
-    throw new AdapterError(`${named} did not make the job runnable: ${why}. It stays in quarantine.`)
+    throw new AdapterError(
+      `Adapter ${JSON.stringify(adapter.name)} did not make the job runnable: ${why}. It stays in quarantine.`,
+    )
   }
 
   #database<T>(what: string, work: () => Promise<T>): Promise<T> {
@@ -198,6 +182,13 @@ export class Quarantine {
 
 function entryOf({ processId: fromProcess, ...row }: Omit<QuarantineRow, 'payload'>): QuarantineEntry {
   return { ...row, fromProcess }
+}
+
+/** Why a retry left the job where it was; undefined when it did not. */
+function refusal(outcome: JobOutcome): string | undefined {
+  if (outcome.kind === 'failed') return messageOf(outcome.error)
+  if (outcome.kind === 'exhausted') return outcome.reason
+  return outcome.kind === 'quarantined' ? 'it quarantined it again' : undefined
 }
 
 const notQuarantined = (id: string): NotQuarantinedError =>

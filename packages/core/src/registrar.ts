@@ -43,15 +43,13 @@ export class Registrar {
   }
 
   async register(options: RegisterOptions): Promise<Handle | UnprotectedHandle> {
-    const { config, codec, adapters, store, events } = this.#parts
-    const { maxPayloadBytes, onRegisterFailure } = config
-    const maxStoredBytes = store.limits.payloadBytes
-    const task = newTask(options, { adapters, codec, maxPayloadBytes, maxStoredBytes })
+    const { config, adapters, events } = this.#parts
+    const task = newTask(options, { adapters, ...this.#payloadRules() })
     try {
       return await this.#protect(task, options)
     } catch (error) {
       const unreachable = DatabaseError.is(error) || LeaseExpiredError.is(error)
-      if (!unreachable || onRegisterFailure === 'throw') throw error
+      if (!unreachable || config.onRegisterFailure === 'throw') throw error
       const handle = new UnprotectedHandle(task, this.#parts.current().processId)
       events.emit('unprotected', { ...taskEvent(handle), error })
       return handle
@@ -132,15 +130,10 @@ export class Registrar {
   }
 
   #handle(task: NewTask, options: RegisterOptions, incarnation: Incarnation, entry: InFlight): Handle {
-    const { store, config, codec, events, onGivenBack } = this.#parts
-    const rules = {
-      codec,
-      maxPayloadBytes: config.maxPayloadBytes + ADDED_BYTES,
-      maxStoredBytes: store.limits.payloadBytes,
-    }
+    const { store, events, onGivenBack } = this.#parts
     const handle = new Handle(task, entry.controller.signal, incarnation, {
       store,
-      storePayload: (payload) => storedPayload(payload, rules),
+      storePayload: (payload) => storedPayload(payload, this.#payloadRules(ADDED_BYTES)),
       onCompleted: (done) => events.emit('completed', taskEvent(done)),
       onGivenBack,
     })
@@ -151,6 +144,12 @@ export class Registrar {
     }
     events.emit('registered', taskEvent(handle))
     return handle
+  }
+
+  #payloadRules(addedBytes = 0) {
+    const { store, config, codec } = this.#parts
+    const maxPayloadBytes = config.maxPayloadBytes + addedBytes
+    return { codec, maxPayloadBytes, maxStoredBytes: store.limits.payloadBytes }
   }
 
   /** The incarnation that may take tasks now. */

@@ -94,7 +94,7 @@ export class Sweeper {
 
     /** Renews the lock where half of its time is over; false when this sweep must end. */
     const renew = async (): Promise<boolean> => {
-      if (this.#stopping.signal.aborted || incarnation.ended || incarnation.lease.expired) return false
+      if (incarnation.ended || incarnation.lease.expired) return false
       const sentAt = monotonicNow()
       if (sentAt >= trustedUntil) return false
       if (trustedUntil - sentAt > config.gcLockTtl / 2) return true

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { acquireLock, ensureLock, holdsLock, releaseLock, renewLock } from '../src/store/locks.js'
 import { openStore, type Store } from '../src/store/store.js'
 import { Fixture } from './support/fixture.js'
+import { addProcess } from './support/rows.js'
 import { ago, HOUR, SECOND } from './support/sql.js'
 
 describe('the GC lock', () => {
@@ -13,19 +14,12 @@ describe('the GC lock', () => {
   const acquire = (holder: string, ttl = 60_000, interval = 0) =>
     acquireLock(store, { name, holder, ttl, interval })
 
-  const alive = (ids: readonly string[]) =>
-    sql`
-    insert into holdfast_processes (process_id, state, hostname, pid, version, heartbeat_interval_ms,
-      orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
-    values ${sql.join(
-      ids.map((id) => sql`(${id}, 'alive', 'h', 1, '0', 100, 1000, 0, ${ago(0)}, ${ago(0)}, ${ago(-HOUR)})`),
-    )}`.execute(fixture.db)
-
   beforeEach(async () => {
     fixture = await Fixture.create()
     store = openStore(fixture.db, {})
     await ensureLock(store, name)
-    await alive(['a', 'b', ...Array.from({ length: 50 }, (_, n) => `p${n}`)])
+    const holders = ['a', 'b', ...Array.from({ length: 50 }, (_, n) => `p${n}`)]
+    for (const id of holders) await addProcess(fixture.db, id, { leaseMs: HOUR })
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 

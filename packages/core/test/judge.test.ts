@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Lease } from '../src/lease.js'
 import { Fixture } from './support/fixture.js'
+import { addProcess } from './support/rows.js'
 import { ago, HOUR } from './support/sql.js'
 import { taskRows } from './support/table-queue.js'
 
@@ -16,12 +17,7 @@ describe('who may judge whom', () => {
   afterEach(() => fixture[Symbol.asyncDispose]())
 
   const expired = (processId: string, orphanThreshold: number) =>
-    sql`
-    insert into holdfast_processes (process_id, state, hostname, pid, version, heartbeat_interval_ms,
-      orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
-    values (${processId}, 'alive', 'h', 1, '0', 100, ${orphanThreshold}, 0, ${ago(HOUR)}, ${ago(HOUR)}, ${ago(HOUR)})`.execute(
-      fixture.db,
-    )
+    addProcess(fixture.db, processId, { leaseMs: -HOUR, seenMsAgo: HOUR, orphanThreshold })
 
   it('a process judges another only after beating without a gap for as long as the other’s lease', async () => {
     await expired('h:1:short', 500)

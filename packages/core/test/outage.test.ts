@@ -1,26 +1,20 @@
-import { legDatabase, servicesOf, until } from '@holdfast/chaos'
-import { type RunningService, type Services, startServices } from '@holdfast/services'
+import { until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TaskHandle } from '../src/index.js'
-import { Fixture, refs } from './support/fixture.js'
+import { refs } from './support/fixture.js'
+import { PrivateServer } from './support/private-server.js'
 import { enqueuedRefs, taskRows } from './support/table-queue.js'
 
 describe('the database stopped for longer than the lease', () => {
-  let services: Services
-  /** The database server, behind a pooler where there is one. */
-  let server: RunningService
-  let fixture: Fixture
-
+  let own: PrivateServer
+  let fixture: PrivateServer['fixture']
+  let server: PrivateServer['server']
   beforeEach(async () => {
-    services = await startServices(servicesOf(legDatabase()), { private: true, durable: true })
-    server = services.get(servicesOf(legDatabase())[0]!)
-    fixture = await Fixture.create(services.get(legDatabase()).url, server.url)
+    own = await PrivateServer.create()
+    ;({ fixture, server } = own)
   })
-  afterEach(async () => {
-    await fixture[Symbol.asyncDispose]()
-    await services.stop()
-  })
+  afterEach(() => own[Symbol.asyncDispose]())
 
   /** Stops the server in the middle of everything and starts it when every lease has long run out. */
   async function outage(during: () => Promise<void>): Promise<void> {

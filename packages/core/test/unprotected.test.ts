@@ -1,25 +1,18 @@
-import { legDatabase, servicesOf, until } from '@holdfast/chaos'
-import { type RunningService, type Services, startServices } from '@holdfast/services'
+import { until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Fixture } from './support/fixture.js'
+import { PrivateServer } from './support/private-server.js'
 import { enqueuedRefs, taskRows } from './support/table-queue.js'
 
 describe('a task that can’t be registered for want of the database', () => {
-  let services: Services
-  /** The database server, behind a pooler where there is one. */
-  let server: RunningService
-  let fixture: Fixture
-
+  let own: PrivateServer
+  let fixture: PrivateServer['fixture']
+  let server: PrivateServer['server']
   beforeEach(async () => {
-    services = await startServices(servicesOf(legDatabase()), { private: true, durable: true })
-    server = services.get(servicesOf(legDatabase())[0]!)
-    fixture = await Fixture.create(services.get(legDatabase()).url, server.url)
+    own = await PrivateServer.create()
+    ;({ fixture, server } = own)
   })
-  afterEach(async () => {
-    await fixture[Symbol.asyncDispose]()
-    await services.stop()
-  })
+  afterEach(() => own[Symbol.asyncDispose]())
 
   it('does not run by default; with run-unprotected it does, says so, and leaves no row', async () => {
     const careful = await fixture.started({ orphanThreshold: 60_000 })

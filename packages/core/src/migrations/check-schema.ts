@@ -32,8 +32,7 @@ export async function checkSchema(store: Store): Promise<void> {
 }
 
 /** What `migrate()` takes for these tables. */
-function callArguments({ place: { schema, tablePrefix, dialect } }: Store): string {
-  const given = Object.entries({ schema, tablePrefix, dialect }).filter(([, value]) => value !== undefined)
-  const options = given.map(([name, value]) => `${name}: ${show(value)}`)
+function callArguments({ place }: Store): string {
+  const options = Object.entries(place).map(([name, value]) => `${name}: ${show(value)}`)
   return options.length === 0 ? 'db' : `db, { ${options.join(', ')} }`
 }

@@ -1,7 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { DecidedJob, JobOutcome, Orphan, OrphanedJob, QueueAdapter } from '../adapter.js'
 import type { PayloadCodec } from '../codec.js'
-import { AdapterTimeoutError } from '../errors.js'
 import { fullTaskId } from '../identity.js'
 import type { Logger } from '../logger.js'
 import type { MonitorConfig } from '../options.js'
@@ -9,7 +8,7 @@ import { readPayload } from '../payload.js'
 import { readCrashes } from '../store/crashes.js'
 import type { Store } from '../store/store.js'
 import { causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
-import { withTimeout } from '../timeout.js'
+import { answered } from './answered.js'
 import { checkOutcomes } from './check-outcomes.js'
 import { contextOf } from './context.js'
 import { decide, isCrash } from './decide.js'
@@ -67,12 +66,6 @@ export async function carryOut(
   const outcomes = jobs.length === 0 ? [] : await answered(scope, 'recovers', adapter.recover(jobs, context))
   checkOutcomes(adapter, outcomes, jobs.length)
   return { rows: readable, jobs, outcomes, held, unreadable }
-}
-
-/** A queue that hangs must not hold up this process's sweeps for ever. */
-async function answered<T>({ adapter, config }: BatchScope, does: string, answer: Promise<T>): Promise<T> {
-  const what = `adapter ${JSON.stringify(adapter.name)} ${does}`
-  return withTimeout(answer, config.gcLockTtl, what, AdapterTimeoutError)
 }
 
 function read({ owner, codec }: BatchScope, rows: readonly OrphanRow[]) {

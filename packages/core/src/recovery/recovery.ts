@@ -62,7 +62,7 @@ export class Recovery {
     let counts = noCounts
     let after: string | undefined = ''
     while (after !== undefined) {
-      const limit = await before()
+      const limit = signal.aborted ? 0 : await before()
       if (limit === 0) break
       const batch: Batch = await recoverBatch(scope, after, limit, within)
       this.tell(batch)

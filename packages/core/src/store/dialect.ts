@@ -81,7 +81,7 @@ export interface Dialect {
  * @throws ConfigError for a database that isn't supported
  */
 export function dialectOf(db: Kysely<unknown>, name?: DialectName): Dialect {
-  const found = name ?? detectDialect(db)
+  const found = databaseOf(name, db)
   if (found !== undefined) return dialectNamed(found)
   throw new ConfigError(
     "The database of this Kysely instance isn't supported; Holdfast runs on Postgres, MySQL and MariaDB.",
@@ -95,7 +95,14 @@ export function dialectNamed(name: DialectName): Dialect {
   throw new ConfigError(`dialect must be 'postgres' or 'mysql' (MariaDB too): ${JSON.stringify(name)}.`)
 }
 
-export function detectDialect(db: Kysely<unknown>): DialectName | undefined {
+/** The database that options name or lead to; undefined when they don't, or are wrong. */
+export const databaseOf = (name: DialectName | undefined, db: unknown): DialectName | undefined =>
+  name ?? (isKysely(db) ? detectDialect(db) : undefined)
+
+const isKysely = (db: unknown): db is Kysely<unknown> =>
+  typeof (db as Kysely<unknown> | undefined)?.getExecutor === 'function'
+
+function detectDialect(db: Kysely<unknown>): DialectName | undefined {
   const { supportsReturning, supportsTransactionalDdl, supportsOutput } = db.getExecutor().adapter
   if (supportsReturning && supportsTransactionalDdl) return 'postgres'
   if (!supportsReturning && !supportsTransactionalDdl && !supportsOutput) return 'mysql'

@@ -26,10 +26,15 @@ export interface TransactionStore extends Store {
 /** The user's plugins would rewrite our identifiers and rows, so they stay out. */
 export function openStore(db: Kysely<unknown>, options: StoreOptions): Store {
   const names = TABLES.map((name) => [name, tableId(options, name)] as const)
+  const { schema, tablePrefix, dialect } = options
   return {
     db: db.withoutPlugins(),
     dialect: dialectOf(db, options.dialect),
-    place: options,
+    place: {
+      ...(schema === undefined ? {} : { schema }),
+      ...(tablePrefix === undefined ? {} : { tablePrefix }),
+      ...(dialect === undefined ? {} : { dialect }),
+    },
     tables: Object.fromEntries(names) as Record<TableName, RawBuilder<unknown>>,
     limits: { payloadBytes: Number.POSITIVE_INFINITY },
   }
