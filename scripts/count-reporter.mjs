@@ -10,8 +10,8 @@ export default class CountReporter {
       const project = module.project.name || 'other'
       counts[project] ??= { passed: 0, failed: 0, skipped: 0 }
       const count = counts[project]
-      // A file that could not be loaded has no tests that could fail.
-      if (module.state() === 'failed' && [...module.children.allTests()].length === 0) count.failed += 1
+      // A file that can't be loaded, or a hook that throws: its tests never ran.
+      for (const unit of [module, ...module.children.allSuites()]) count.failed += unit.errors().length
       for (const test of module.children.allTests()) {
         const { state, note } = test.result()
         count[state] = (count[state] ?? 0) + 1

@@ -20,9 +20,11 @@ describe('the heartbeat thread is found from', () => {
     // Below the package, so that its peers are found.
     mkdirSync(join(root, 'node_modules/.cache'), { recursive: true })
     folder = mkdtempSync(join(root, 'node_modules/.cache/build-'))
+    const options = config as Options & { entry: string[] }
     await build({
-      ...(config as Options),
+      ...options,
       ...quiet,
+      entry: options.entry.map((file) => join(root, file)),
       dts: false,
       sourcemap: false,
       outDir: join(folder, 'dist'),

@@ -16,7 +16,7 @@ describe('a task that can’t be registered for want of the database', () => {
 
   it('does not run by default; with run-unprotected it does, says so, and leaves no row', async () => {
     const careful = await fixture.started({ orphanThreshold: 60_000 })
-    const bold = await fixture.started({ orphanThreshold: 2_000, onRegisterFailure: 'run-unprotected' })
+    const bold = await fixture.started({ orphanThreshold: 5_000, onRegisterFailure: 'run-unprotected' })
     const events: unknown[] = []
     bold.on('unprotected', (event) => events.push(event))
 
