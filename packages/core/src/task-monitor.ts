@@ -283,11 +283,11 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** What this process knows of itself, without asking the database. */
   health(): MonitorHealth {
-    const { processId, lease, tasks, doubtful } = this.#membership.current
+    const { processId, lease, tasks, doubtful, ended } = this.#membership.current
     return {
       state: this.#state,
       processId,
-      leaseRemainingMs: Math.max(0, lease.remaining()),
+      leaseRemainingMs: ended ? 0 : Math.max(0, lease.remaining()),
       gapFreeForMs: lease.gapFreeFor(),
       heartbeatsThrough: this.#heartbeat.through,
       inFlight: tasks.size,

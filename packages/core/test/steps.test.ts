@@ -46,7 +46,9 @@ describe('the pieces of a monitor, each by itself', () => {
     it('begin a new incarnation after a removal', async () => {
       const one = await listed()
       const before = one.processId
+      expect(one.health().leaseRemainingMs).toBeGreaterThan(0)
       await one.removeProcess()
+      expect(one.health().leaseRemainingMs).toBe(0)
       await expect(one.register({ payload: null })).rejects.toMatchObject({ code: 'HOLDFAST_NOT_STARTED' })
       await one.pingProcess()
       expect(one.processId).not.toBe(before)

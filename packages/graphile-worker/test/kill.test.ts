@@ -93,7 +93,10 @@ describe('a worker process that is killed', () => {
     }
     const { rows } = await sql`select reason from holdfast_quarantine`.execute(fixture.db)
     expect(rows).toEqual([{ reason }, { reason }])
-    expect(survivor.messages.filter((m) => (m as { type: string }).type === 'quarantined')).toHaveLength(2)
+    // Told after the commit, so a moment later than the rows are seen.
+    const told = () => survivor.messages.filter((m) => (m as { type: string }).type === 'quarantined')
+    await until(async () => told().length >= 2)
+    expect(told()).toHaveLength(2)
     expect(await fixture.ledger('start')).toHaveLength(2)
   })
 
