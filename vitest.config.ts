@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
-import { coreOn, legs, moreLegs } from './vitest.legs.js'
+import { coreOn, full, legs, moreLegs } from './vitest.legs.js'
 
-const wanted = process.env.HOLDFAST_TEST_FULL ? [...legs, ...moreLegs] : legs
+const wanted = full ? [...legs, ...moreLegs] : legs
 
 export default defineConfig({
   test: {

@@ -6,10 +6,13 @@ export default class CountReporter {
   onTestRunEnd(modules, unhandledErrors) {
     const counts = {}
     const skipped = {}
+    const leftOut = {}
     for (const module of modules) {
       const project = module.project.name || 'other'
       counts[project] ??= { passed: 0, failed: 0, skipped: 0 }
       const count = counts[project]
+      const files = module.project.config.exclude.filter((file) => file.startsWith('test/'))
+      if (files.length > 0) leftOut[project] = files
       // A file that can't be loaded, or a hook that throws: its tests never ran.
       for (const unit of [module, ...module.children.allSuites()]) count.failed += unit.errors().length
       for (const test of module.children.allTests()) {
@@ -20,7 +23,7 @@ export default class CountReporter {
         skipped[name] = [...(skipped[name] ?? []), project]
       }
     }
-    const result = { counts, skipped, unhandled: unhandledErrors.length }
+    const result = { counts, skipped, leftOut, unhandled: unhandledErrors.length }
     writeFileSync(process.env.HOLDFAST_TEST_COUNTS, JSON.stringify(result))
   }
 }

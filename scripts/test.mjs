@@ -81,6 +81,8 @@ function summarize(exit) {
   // A test that only some databases can run says so in its name.
   for (const [test, where] of Object.entries(result.skipped))
     console.log(`skipped on ${where.join('; ')}: ${test}`)
+  for (const [project, files] of Object.entries(result.leftOut))
+    console.log(`left to test:full on ${project}: ${files.join(', ')}`)
   if (result.unhandled > 0) console.log(`${result.unhandled} errors outside of any test`)
   console.log(`${total.passed} passed, ${total.failed + result.unhandled} failed`)
   return total.passed === 0 ? 1 : exit
