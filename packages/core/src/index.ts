@@ -38,6 +38,7 @@ export type {
   QuarantineListOptions,
 } from './quarantine.js'
 export type { CrashDecision, CrashPolicy } from './recovery/decide.js'
+export { Semaphore } from './semaphore.js'
 export type { DialectName } from './store/dialect.js'
 export type { ProcessRow } from './store/processes.js'
 export type { SweepCounts } from './sweep.js'

@@ -35,17 +35,17 @@ export class Isolation {
     this.#patience = patience
   }
 
-  /** Takes a place beside other ordinary tasks. Work in `within` never waits: it would wait for itself. */
-  enter(signal: AbortSignal): Promise<Leave> {
+  /** Takes a place beside other ordinary tasks, unless one of `signals` aborts first. Work in `within` never waits: it would wait for itself. */
+  enter(signals: readonly AbortSignal[]): Promise<Leave> {
     if (this.#inside.getStore()) return Promise.resolve(() => undefined)
     if (this.#alone === 0 && this.#waiting.length === 0) return Promise.resolve(this.#join())
-    return this.#wait(false, signal)
+    return this.#wait(false, signals)
   }
 
   /** Takes the process for one task alone. */
-  enterAlone(signal: AbortSignal): Promise<Leave> {
+  enterAlone(signals: readonly AbortSignal[]): Promise<Leave> {
     if (this.#inside.getStore()) return Promise.resolve(() => undefined)
-    return this.#wait(true, signal)
+    return this.#wait(true, signals)
   }
 
   /** Runs a task's work, so that what it registers in turn is not kept waiting for it. */
@@ -71,18 +71,18 @@ export class Isolation {
     })
   }
 
-  #wait(alone: boolean, signal: AbortSignal): Promise<Leave> {
+  #wait(alone: boolean, signals: readonly AbortSignal[]): Promise<Leave> {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
       const leaveQueue = (): void => {
         clearTimeout(timer)
-        signal.removeEventListener('abort', abort)
+        for (const signal of signals) signal.removeEventListener('abort', abort)
         this.#waiting = this.#waiting.filter((other) => other !== waiter)
       }
       const abort = (): void => {
         leaveQueue()
         this.#admit()
-        reject(signal.reason)
+        reject(signals.find(({ aborted }) => aborted)!.reason)
       }
       const waiter: Waiter = {
         alone,
@@ -91,11 +91,10 @@ export class Isolation {
           resolve(alone ? this.#takeAlone() : this.#join())
         },
       }
-      if (signal.aborted) {
-        reject(signal.reason)
-        return
+      for (const signal of signals) {
+        if (signal.aborted) return abort()
+        signal.addEventListener('abort', abort)
       }
-      signal.addEventListener('abort', abort)
       const { ordinary, suspect } = this.#patience
       timer = setTimeout(
         () => {

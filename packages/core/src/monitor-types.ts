@@ -20,6 +20,11 @@ export interface RegisterOptions {
    * @default 'abort'
    */
   readonly onOverdue?: 'report' | 'abort' | 'recover'
+  /**
+   * Gives up waiting to be registered: `register()` then rejects with its reason, and no row is written. Once that has
+   * begun it changes nothing.
+   */
+  readonly signal?: AbortSignal
 }
 
 export interface StopOptions {

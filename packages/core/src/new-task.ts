@@ -25,7 +25,7 @@ export interface TaskRules {
  * @throws ConfigError, PayloadError, PayloadTooLargeError
  */
 export function newTask(options: RegisterOptions, rules: TaskRules): NewTask {
-  const { id, queue, jobRef, payload, onCrash, onOverdue, maxRuntime } = options
+  const { id, queue, jobRef, payload, onCrash, onOverdue, maxRuntime, signal } = options
   checkChoice('onCrash', onCrash, ['requeue', 'quarantine'])
   checkChoice('onOverdue', onOverdue, ['report', 'abort', 'recover'])
   const isTime = typeof maxRuntime === 'number' && maxRuntime > 0 && maxRuntime <= MAX_TIMER
@@ -33,6 +33,9 @@ export function newTask(options: RegisterOptions, rules: TaskRules): NewTask {
     throw new ConfigError(
       `maxRuntime must be a positive number of milliseconds, at most ${MAX_TIMER}: ${show(maxRuntime)}.`,
     )
+  }
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    throw new ConfigError(`signal must be an AbortSignal: ${show(signal)}.`)
   }
   return {
     id: id === undefined ? randomUUID() : checkId('id', id),

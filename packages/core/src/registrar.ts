@@ -82,13 +82,13 @@ export class Registrar {
   }
 
   async #protect(task: NewTask, options: RegisterOptions): Promise<Handle> {
-    const { closed } = this.#parts
+    const signals = [this.#parts.closed, ...(options.signal === undefined ? [] : [options.signal])]
     this.#living()
     // A task without a jobRef is no suspect, and may last as long as its process.
-    const together = task.jobRef === null ? () => undefined : await this.#isolation.enter(closed)
+    const together = task.jobRef === null ? () => undefined : await this.#isolation.enter(signals)
     const handle = await this.#insert(task, options, together, false)
     if (handle !== undefined) return handle
-    const alone = await this.#isolation.enterAlone(closed)
+    const alone = await this.#isolation.enterAlone(signals)
     return (await this.#insert(task, options, alone, true))!
   }
 
@@ -102,6 +102,7 @@ export class Registrar {
     const { config } = this.#parts
     let incarnation: Incarnation
     try {
+      options.signal?.throwIfAborted()
       incarnation = this.#living()
       if (incarnation.knows(task.id)) throw inFlight(task.id)
     } catch (error) {

@@ -13,7 +13,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve))
 describe('places in a process', () => {
   /** Asks for a place and notes when it is had. */
   function ask(isolation: Isolation, got: string[], name: string, signal = NEVER): { leave: Promise<Leave> } {
-    const asked = name.startsWith('suspect') ? isolation.enterAlone(signal) : isolation.enter(signal)
+    const asked = name.startsWith('suspect') ? isolation.enterAlone([signal]) : isolation.enter([signal])
     return {
       leave: asked.then((leave) => {
         got.push(name)
@@ -88,7 +88,7 @@ describe('places in a process', () => {
     await expect(suspect.leave).rejects.toThrow('stopped')
     await b.leave
     expect(got).toEqual(['a', 'b'])
-    await expect(isolation.enterAlone(stop.signal)).rejects.toThrow('stopped')
+    await expect(isolation.enterAlone([stop.signal])).rejects.toThrow('stopped')
   })
 
   it('are had in company by whoever has waited too long, for it may be waited for', async () => {
@@ -111,10 +111,10 @@ describe('places in a process', () => {
 
   it('are not waited for by what a task registers in turn', async () => {
     const isolation = new Isolation()
-    const alone = await isolation.enterAlone(NEVER)
+    const alone = await isolation.enterAlone([NEVER])
     await isolation.within(async () => {
-      ;(await isolation.enter(NEVER))()
-      ;(await isolation.enterAlone(NEVER))()
+      ;(await isolation.enter([NEVER]))()
+      ;(await isolation.enterAlone([NEVER]))()
     })
     const got: string[] = []
     const outside = ask(isolation, got, 'outside')
@@ -186,6 +186,22 @@ describe('a suspect', () => {
     await stopped
     expect(await taskRows(fixture.db)).toEqual([])
     expect(await enqueuedRefs(fixture.db)).toEqual([])
+  })
+
+  it('that waits gives up when its signal aborts, and leaves no row', async () => {
+    await crashed('suspect', 2)
+    const monitor = await fixture.started()
+    const other = await monitor.register({ payload: null, jobRef: 'other' })
+    const patience = new AbortController()
+    const { signal } = patience
+    const waiting = monitor.register({ payload: null, jobRef: 'suspect', signal })
+    patience.abort(new Error('no more'))
+    await expect(waiting).rejects.toThrow('no more')
+    await expect(monitor.register({ payload: null, jobRef: 'late', signal })).rejects.toThrow('no more')
+    expect(await registered()).toEqual(['other'])
+    // Nobody is held up by it.
+    await (await monitor.register({ payload: null, jobRef: 'next' })).complete()
+    await other.complete()
   })
 
   it('is kept back by the monitor itself for a queue that has no delays, its crash counted once', async () => {

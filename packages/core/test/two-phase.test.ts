@@ -3,7 +3,14 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { DecidedJob, RecoveryContext, TaskMonitorOptions } from '../src/index.js'
 import { Children } from './support/children.js'
-import { type Call, calls, createElsewhere, elsewhereAdapter, queuedRefs } from './support/elsewhere.js'
+import {
+  type Call,
+  calls,
+  createElsewhere,
+  elsewhereAdapter,
+  type Point,
+  queuedRefs,
+} from './support/elsewhere.js'
 import type { RecovererOptions } from './support/elsewhere-recoverer.js'
 import { Fixture, refs } from './support/fixture.js'
 import { addProcess, addTask } from './support/rows.js'
@@ -163,6 +170,28 @@ describe('recovery for a queue in another database', () => {
     failing.clear()
     await rowsGone()
     expect(await queuedRefs(queue.db)).toEqual(refs(7))
+  })
+
+  it('counts and tells the crash of a job that runs again before its recovery is written down', async () => {
+    await orphans(['a'])
+    const stuck = new Gate()
+    const at = (point: Point) => (point === 'after recover' ? stuck.reached() : undefined)
+    const slow = await started({ adapters: [elsewhereAdapter(queue.db, { at })] })
+    const told: unknown[] = []
+    slow.on('recovered', (event) => told.push(event))
+    await stuck.arrived
+    const quick = fixture.monitor({ adapters: [elsewhereAdapter(queue.db)], ...PATIENT })
+    await quick.pingProcess()
+    const again = await quick.register({ payload: null, jobRef: 'a' })
+    stuck.open()
+    await until(() => told.length > 0)
+    expect(await outcomes()).toEqual([
+      { job_ref: 'a', outcome: 'requeued', crashes: 1, by_process: slow.processId },
+    ])
+    expect(told).toMatchObject([{ jobRef: 'a', outcome: 'requeued', crashes: 1 }])
+    const { rows } = await sql`select job_ref, count from holdfast_crashes`.execute(fixture.db)
+    expect(rows).toEqual([{ job_ref: 'a', count: 1 }])
+    await again.complete()
   })
 
   it.each([

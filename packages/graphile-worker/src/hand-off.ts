@@ -1,11 +1,10 @@
-import type { TaskHandle } from '@holdfast/core'
+import { Semaphore, type TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
 import { codeOf } from './errors.js'
 import type { Guard } from './guard.js'
 import type { GuardedPool } from './guarded-pool.js'
 import { giveBackJob, removeJob, snapshotJob } from './job-sql.js'
 import { failureOf, type HandOffPayload } from './payloads.js'
-import { Semaphore } from './semaphore.js'
 import { markHandOff, orGiveBack } from './wrap-task.js'
 
 export interface HandOffOptions {

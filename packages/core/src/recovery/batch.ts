@@ -48,11 +48,16 @@ export interface CarriedOut {
   readonly unreadable: readonly { readonly row: OrphanRow; readonly error: unknown }[]
 }
 
-/** Reads the rows, expands them to jobs, decides each, and lets the adapter carry the decisions out. */
+/**
+ * Reads the rows, expands them to jobs, decides each, and lets the adapter carry the decisions out.
+ *
+ * @param before what is to be done once they are decided
+ */
 export async function carryOut(
   scope: BatchScope,
   rows: readonly OrphanRow[],
   trx: Transaction<unknown> | undefined,
+  before: (jobs: readonly DecidedJob[]) => Promise<void> = async () => undefined,
 ): Promise<CarriedOut> {
   const { adapter } = scope
   const context = contextOf(scope, trx)
@@ -63,6 +68,7 @@ export async function carryOut(
   // The policy is the user's, and may hang like any adapter.
   const deciding = decideAll(scope, readable, expanded)
   const { jobs, held } = await answered(scope, 'decides (onCrash)', deciding)
+  await before(jobs)
   const outcomes = jobs.length === 0 ? [] : await answered(scope, 'recovers', adapter.recover(jobs, context))
   checkOutcomes(adapter, outcomes, jobs.length)
   return { rows: readable, jobs, outcomes, held, unreadable }

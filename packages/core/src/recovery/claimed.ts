@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import type { DecidedJob } from '../adapter.js'
+import { monotonicNow } from '../clock.js'
 import { AdapterTimeoutError } from '../errors.js'
 import { inTransaction, type TransactionStore } from '../store/store.js'
 import { type Claim, claimOrphans, lockClaimed, lockOrphans, type OrphanRow } from '../store/tasks.js'
 import { type Batch, type BatchScope, type CarriedOut, carryOut } from './batch.js'
-import { addReport, emptyReport, postpone, settle } from './settle.js'
+import { countCrashes } from './count-crashes.js'
+import { addReport, emptyReport, postpone, settle, settleReplaced } from './settle.js'
 
 type Part = CarriedOut | { readonly row: OrphanRow; readonly error: unknown }
 
@@ -20,6 +23,7 @@ export async function recoverClaimed(
 ): Promise<Batch> {
   const { config, adapter, owner, byProcess, store } = scope
   const claim: Claim = { by: byProcess, token: randomUUID() }
+  const begun = monotonicNow()
   const late = AbortSignal.timeout(Math.max(0, config.gcLockTtl - config.safetyMargin))
   const rows = await inTransaction(store, async (inner) => {
     if (!(await mayGoOn(inner))) return []
@@ -30,18 +34,22 @@ export async function recoverClaimed(
   })
   const next = rows.length < limit ? undefined : rows.at(-1)!.id
   if (rows.length === 0) return { ...emptyReport(), next }
-  const parts = await recoverParts({ ...scope, signal: AbortSignal.any([scope.signal, late]) }, rows)
+  const signal = AbortSignal.any([scope.signal, late])
+  const parts = await recoverParts({ ...scope, signal }, rows, claim)
   const report = await inTransaction(store, async (inner) => {
     const done = emptyReport()
     const ids = rows.map(({ id }) => id)
     // Those whose claim was taken over are the other's to write down.
-    const ours = await lockClaimed(inner, { owner: owner.processId, ids, claim })
+    const { ours, gone } = await lockClaimed(inner, { owner: owner.processId, ids, claim })
     for (const part of parts) {
       if ('error' in part) {
         if (ours.has(part.row.id)) done.failed.push(await postpone(scope, inner, part.row, part.error))
-      } else {
-        addReport(done, await settle(scope, inner, only(part, ours)))
+        continue
       }
+      addReport(done, await settle(scope, inner, only(part, ours)))
+      // Until then nobody can have found this process dead: what is gone was replaced, not recovered by another.
+      const sure = monotonicNow() - begun < config.orphanThreshold - config.safetyMargin && !signal.aborted
+      if (sure) addReport(done, await settleReplaced(scope, inner, only(part, gone)))
     }
     return done
   })
@@ -49,15 +57,19 @@ export async function recoverClaimed(
 }
 
 /** What fails is tried again in halves, so that one bad job never holds up the others. */
-async function recoverParts(scope: BatchScope, rows: readonly OrphanRow[]): Promise<Part[]> {
+async function recoverParts(scope: BatchScope, rows: readonly OrphanRow[], claim: Claim): Promise<Part[]> {
+  let counted = rows
   try {
-    return [await carryOut(scope, rows, undefined)]
+    const count = async (jobs: readonly DecidedJob[]): Promise<void> => {
+      counted = await countCrashes(scope, claim, rows, jobs)
+    }
+    return [await carryOut(scope, rows, undefined, count)]
   } catch (error) {
     if (AdapterTimeoutError.is(error) || scope.signal.aborted) throw error
     if (rows.length === 1) return [{ row: rows[0]!, error }]
     const middle = Math.ceil(rows.length / 2)
-    const first = await recoverParts(scope, rows.slice(0, middle))
-    return [...first, ...(await recoverParts(scope, rows.slice(middle)))]
+    const first = await recoverParts(scope, counted.slice(0, middle), claim)
+    return [...first, ...(await recoverParts(scope, counted.slice(middle), claim))]
   }
 }
 

@@ -15,6 +15,7 @@ import { insertQuarantine, type QuarantineRecord } from '../store/quarantine.js'
 import type { TransactionStore } from '../store/store.js'
 import { deleteOrphans, holdOrphan, type OrphanRow, postponeOrphan } from '../store/tasks.js'
 import type { BatchScope, CarriedOut } from './batch.js'
+import { countsBefore } from './count-crashes.js'
 import { isCrash } from './decide.js'
 
 export interface FailedRecovery {
@@ -76,6 +77,9 @@ export async function settle(
     history.push(event)
     if (event.newJobRef !== null && COUNTED.has(outcome.kind) && (isCrash(job) || takesCountAlong(event))) {
       crashes.set(event.newJobRef, job.crashes)
+    } else if (job.jobRef !== null && isCrash(job) && countsBefore(adapter)) {
+      // It was counted before the adapter knew that the job was not in flight any more.
+      crashes.set(job.jobRef, job.crashes - 1)
     }
     const reason = quarantineReason(job, outcome)
     if (reason === undefined) {
@@ -94,10 +98,7 @@ export async function settle(
     report.quarantined.push(quarantinedEvent(record))
   }
   await insertQuarantine(store, quarantine)
-  await insertRecoveries(
-    store,
-    history.map((event) => ({ ...event, id: randomUUID(), byProcess: scope.byProcess })),
-  )
+  await writeHistory(store, history, scope.byProcess)
   const waiting = new Set(held.map(({ job }) => job.orphan.taskId))
   const ended = rows.filter((row) => !kept.has(row) && !waiting.has(row.id))
   const gone = [...ended, ...unreadable.map(({ row }) => row)].map(({ id }) => id)
@@ -109,6 +110,37 @@ export async function settle(
   for (const [row, error] of kept) report.failed.push(await postpone(scope, store, row, error))
   return report
 }
+
+/** What a row that was replaced can have come to: its job runs again already, or had another row. */
+const REPLACEABLE: ReadonlySet<JobOutcome['kind']> = new Set(['requeued', 'alreadyThere', 'superseded'])
+
+/** Writes down the recovery of jobs that were registered anew since then, so that their rows are gone already. */
+export async function settleReplaced(
+  { adapter, byProcess }: BatchScope,
+  store: TransactionStore,
+  { jobs, outcomes }: CarriedOut,
+): Promise<BatchReport> {
+  const events = jobs.map((job, index) => recoveredEvent(job, outcomes[index]!))
+  const recovered = events.filter(({ outcome }) => REPLACEABLE.has(outcome))
+  const moved = recovered.filter((event) => event.newJobRef !== event.jobRef && takesCountAlong(event))
+  await writeCrashes(
+    store,
+    adapter.name,
+    new Map(moved.map(({ newJobRef, crashes }) => [newJobRef!, crashes])),
+  )
+  await writeHistory(store, recovered, byProcess)
+  return { ...emptyReport(), recovered }
+}
+
+const writeHistory = (
+  store: TransactionStore,
+  events: readonly RecoveredEvent[],
+  byProcess: string,
+): Promise<void> =>
+  insertRecoveries(
+    store,
+    events.map((event) => ({ ...event, id: randomUUID(), byProcess })),
+  )
 
 /** Keeps a row whose recovery failed, with the error and a growing pause. */
 export async function postpone(

@@ -171,7 +171,7 @@ export interface OrphanRow extends NewTask {
   /** How often its recovery has failed. */
   readonly attempts: number
   readonly lastError: string | null
-  /** Its crash count, this crash included, where it was counted already and the row held back. */
+  /** Its crash count, this crash included, where it was counted already: held back, or claimed before. */
   readonly crashes: number | null
 }
 
@@ -214,17 +214,31 @@ export async function claimOrphans(
     where process_id = ${owner} and id in (${sql.join(ids)})`.execute(db)
 }
 
-/** Locks those of the claimed orphans that are still under this claim, and answers their ids. */
+/** Locks claimed orphans: which are still under this claim, and which are gone. The rest are under another's. */
 export async function lockClaimed(
   { db, tables }: TransactionStore,
   { owner, ids, claim }: { owner: string; ids: readonly string[]; claim: Claim },
-): Promise<Set<string>> {
-  if (ids.length === 0) return new Set()
-  const { rows } = await sql<{ id: string }>`
-    select id from ${tables.tasks}
-    where process_id = ${owner} and id in (${sql.join(ids)}) and claim_token = ${claim.token}
+): Promise<{ ours: ReadonlySet<string>; gone: ReadonlySet<string> }> {
+  if (ids.length === 0) return { ours: new Set(), gone: new Set() }
+  const { rows } = await sql<{ id: string; token: string | null }>`
+    select id, claim_token as token from ${tables.tasks}
+    where process_id = ${owner} and id in (${sql.join(ids)})
     order by process_id, id for update`.execute(db)
-  return new Set(rows.map(({ id }) => id))
+  const found = new Set(rows.map(({ id }) => id))
+  return {
+    ours: new Set(rows.filter(({ token }) => token === claim.token).map(({ id }) => id)),
+    gone: new Set(ids.filter((id) => !found.has(id))),
+  }
+}
+
+/** Notes on claimed orphans that their crash is counted, and as which. */
+export async function markCounted(
+  { db, tables }: TransactionStore,
+  { owner, ids, claim, crashes }: { owner: string; ids: readonly string[]; claim: Claim; crashes: number },
+): Promise<void> {
+  await sql`
+    update ${tables.tasks} set crashes = ${crashes}
+    where process_id = ${owner} and id in (${sql.join(ids)}) and claim_token = ${claim.token}`.execute(db)
 }
 
 export async function deleteOrphans(

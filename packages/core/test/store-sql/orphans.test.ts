@@ -8,6 +8,7 @@ import {
   holdOrphan,
   lockClaimed,
   lockOrphans,
+  markCounted,
   orphanOwners,
   postponeOrphan,
 } from '../../src/store/tasks.js'
@@ -102,9 +103,13 @@ describe('orphans in SQL', () => {
     expect(await rowOf('c')).toMatchObject({ claimed_by: null, claim_token: null })
     await sql`update holdfast_tasks set claim_token = 'TOKEN' where id = 'b'`.execute(on.db)
     const still = await on.golden('lock-claimed', (store) =>
-      inTransaction(store, (inner) => lockClaimed(inner, { owner, ids, claim: ours })),
+      inTransaction(store, (inner) => lockClaimed(inner, { owner, ids: [...ids, 'z'], claim: ours })),
     )
-    expect(still).toEqual(new Set(['a']))
+    expect(still).toEqual({ ours: new Set(['a']), gone: new Set(['z']) })
+    await on.golden('mark-counted', (store) =>
+      inTransaction(store, (inner) => markCounted(inner, { owner, ids, claim: ours, crashes: 2 })),
+    )
+    expect([(await rowOf('a')).crashes, (await rowOf('b')).crashes]).toEqual([2, null])
     await on.golden('delete-orphans', (store) => deleteOrphans(store, owner, ['a', 'c']))
     expect(await taskIds(on.db)).toEqual(['dead/b'])
   })

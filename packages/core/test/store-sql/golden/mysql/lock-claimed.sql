@@ -2,8 +2,8 @@ set transaction isolation level read committed;
 
 begin;
 
-select id from `holdfast_tasks`
-where process_id = ? and id in (?, ?) and claim_token = ?
+select id, claim_token as token from `holdfast_tasks`
+where process_id = ? and id in (?, ?, ?)
 order by process_id, id for update;
 
 commit;

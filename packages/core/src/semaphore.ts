@@ -1,4 +1,4 @@
-/** Lets at most `size` hold a place at once; the others wait in order. */
+/** Lets at most `size` hold a place at once; the others wait in order. For adapters that hand work off. */
 export class Semaphore {
   #free: number
   #waiting: (() => void)[] = []
@@ -28,6 +28,7 @@ export class Semaphore {
     })
   }
 
+  /** Gives a place up, to whoever waits first. */
   release(): void {
     const next = this.#waiting.shift()
     if (next === undefined) this.#free += 1

@@ -1,0 +1,40 @@
+import type { DecidedJob, QueueAdapter } from '../adapter.js'
+import { writeCrashes } from '../store/crashes.js'
+import { inTransaction } from '../store/store.js'
+import { type Claim, markCounted, type OrphanRow } from '../store/tasks.js'
+import type { BatchScope } from './batch.js'
+import { isCrash } from './decide.js'
+
+/** Where recovery is one transaction the count is part of it; the row of several jobs has no count of its own. */
+export const countsBefore = ({ capabilities, expand }: QueueAdapter): boolean =>
+  !capabilities.atomicRecovery && expand === undefined
+
+/**
+ * Counts the crashes of claimed jobs before they are made runnable: from then on a job may run at once, register, and
+ * so replace the row by which its crash would be counted. Answers the rows as they are then.
+ */
+export async function countCrashes(
+  { adapter, owner, store }: BatchScope,
+  claim: Claim,
+  rows: readonly OrphanRow[],
+  jobs: readonly DecidedJob[],
+): Promise<readonly OrphanRow[]> {
+  if (!countsBefore(adapter)) return rows
+  const uncounted = new Set(rows.filter(({ crashes }) => crashes === null).map(({ id }) => id))
+  const crashed = jobs.filter(
+    (job) => isCrash(job) && job.jobRef !== null && uncounted.has(job.orphan.taskId),
+  )
+  if (crashed.length === 0) return rows
+  const idsOf = new Map<number, string[]>()
+  for (const { crashes, orphan } of crashed) {
+    idsOf.set(crashes, [...(idsOf.get(crashes) ?? []), orphan.taskId])
+  }
+  await inTransaction(store, async (inner) => {
+    for (const [crashes, ids] of idsOf) {
+      await markCounted(inner, { owner: owner.processId, ids, claim, crashes })
+    }
+    await writeCrashes(inner, adapter.name, new Map(crashed.map(({ jobRef, crashes }) => [jobRef!, crashes])))
+  })
+  const countOf = new Map(crashed.map(({ orphan, crashes }) => [orphan.taskId, crashes]))
+  return rows.map((row) => ({ ...row, crashes: countOf.get(row.id) ?? row.crashes }))
+}

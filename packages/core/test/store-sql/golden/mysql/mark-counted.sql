@@ -1,0 +1,8 @@
+set transaction isolation level read committed;
+
+begin;
+
+update `holdfast_tasks` set crashes = ?
+where process_id = ? and id in (?, ?) and claim_token = ?;
+
+commit;
