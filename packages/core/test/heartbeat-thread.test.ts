@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Child, freshDatabase, onPostgres, until } from '@holdfast/chaos'
+import { type Child, compiled, freshDatabase, onPostgres, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type MonitorHealth, migrate, TaskMonitor, type TaskMonitorOptions } from '../src/index.js'
@@ -13,14 +13,10 @@ const LEASE = fast.orphanThreshold
 
 describe('a process whose event loop is blocked', () => {
   let fixture: Fixture
-  let child: Child | undefined
   beforeEach(async () => {
     fixture = await Fixture.create()
   })
-  afterEach(async () => {
-    await child?.[Symbol.asyncDispose]()
-    await fixture[Symbol.asyncDispose]()
-  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
 
   const thread = (options: Partial<TaskMonitorOptions> = {}): Partial<TaskMonitorOptions> => ({
     heartbeatThread: true,
@@ -67,10 +63,7 @@ describe('a process whose event loop is blocked', () => {
   async function blockUntilRecovered(monitor: Partial<TaskMonitorOptions>, ms: number): Promise<Child> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-block-'))
     const end = join(folder, 'end')
-    child = new Child(new URL('./support/blocked-holder.ts', import.meta.url), {
-      options: { url: fixture.database.url, refs: ['a'], monitor },
-    })
-    await child.message('ready')
+    const { child } = await fixture.holder({ refs: ['a'], monitor }, 'blocked-holder')
     if (monitor.heartbeatThread) await threadBeats(child)
     await fixture.started()
     child.send({ blockFor: ms, until: end })
@@ -148,7 +141,7 @@ describe('a process whose event loop is blocked', () => {
   })
 
   it('can make its connection in a module', async () => {
-    const heartbeatConnection = new URL('./support/heartbeat-database.ts', import.meta.url).href
+    const heartbeatConnection = compiled(new URL('./support/heartbeat-database.ts', import.meta.url)).href
     const child = await holder(thread({ heartbeatConnection }))
     await block(child, 2 * LEASE)
     expect(await complete(child)).toEqual(['ok'])

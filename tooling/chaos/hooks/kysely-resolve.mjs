@@ -1,12 +1,12 @@
-let alias
+let url
 
 export function initialize({ version }) {
-  alias = `kysely-${version}`
+  url = new URL(`../dist/kysely-${version}/dist/index.js`, import.meta.url).href
 }
 
 /** Also for files of Kysely named by path, which is how vitest loads a dependency. */
 export function resolve(specifier, context, next) {
   const isKysely =
     specifier === 'kysely' || /\/node_modules\/kysely\/dist\/(esm\/)?index\.js$/.test(specifier)
-  return isKysely ? next(alias, { ...context, parentURL: import.meta.url }) : next(specifier, context)
+  return isKysely ? next(url, context) : next(specifier, context)
 }

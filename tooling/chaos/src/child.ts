@@ -1,15 +1,18 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { compiled } from './compiled.js'
 import { until } from './until.js'
 
 export interface ChildOptions {
   /** Handed to the script as `process.env.CHILD_OPTIONS`, as JSON. */
   readonly options?: unknown
   readonly env?: Readonly<Record<string, string>>
-  /** Loader arguments for node. @default tsx, so that a script may be TypeScript, and the leg's Kysely */
+  /** Arguments for node. @default stack traces that name the sources, and the leg's Kysely */
   readonly execArgv?: readonly string[]
+  /** TypeScript files that the script starts as threads, by their place beside its code. */
+  readonly threads?: readonly URL[]
 }
 
-const LOADERS = ['--import', 'tsx', '--import', new URL('../hooks/kysely.mjs', import.meta.url).href]
+const EXEC_ARGV = ['--enable-source-maps', '--import', new URL('../hooks/kysely.mjs', import.meta.url).href]
 
 const alive = new Set<ChildProcess>()
 process.once('exit', () => {
@@ -23,8 +26,9 @@ export class Child {
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
   #output = ''
 
-  constructor(script: string | URL, { options, env, execArgv = LOADERS }: ChildOptions = {}) {
-    this.process = fork(script, {
+  /** @param script JavaScript, or TypeScript of a package, which is compiled */
+  constructor(script: string | URL, { options, env, execArgv = EXEC_ARGV, threads }: ChildOptions = {}) {
+    this.process = fork(String(script).endsWith('.ts') ? compiled(script, threads) : script, {
       execArgv: [...execArgv],
       env: { ...process.env, ...env, CHILD_OPTIONS: JSON.stringify(options ?? {}) },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

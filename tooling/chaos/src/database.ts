@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
+import { createRequire } from 'node:module'
 import { type CompiledQuery, type Dialect, Kysely, MysqlDialect, PostgresDialect, sql } from 'kysely'
-import mysql from 'mysql2'
-import pg from 'pg'
 import { adminUrl, legUrl } from './leg.js'
 import { refuseForbidden } from './statement-rules.js'
 import { STEPPED_CLOCK, steppedClock } from './stepped-clock.js'
+
+/** Children need one of the drivers, and wait for what they load. */
+const load = createRequire(import.meta.url)
 
 // biome-ignore lint/suspicious/noExplicitAny: tests read any table
 export type AnyDatabase = Kysely<any>
@@ -29,7 +31,8 @@ export function connect(
 }
 
 function postgresDialect(connectionString: string, max: number): Dialect {
-  const pool = new pg.Pool({ connectionString, max })
+  const { Pool }: typeof import('pg') = load('pg')
+  const pool = new Pool({ connectionString, max })
   // Without listeners pg ends the process when the server goes away: the pool's covers idle connections, the
   // client's those in use. The queries themselves fail either way.
   const note = (error: Error): void => {
@@ -45,7 +48,8 @@ function mysqlDialect(url: string, connectionLimit: number): Dialect {
   const isStepped = uri.searchParams.has(STEPPED_CLOCK)
   uri.search = ''
   // Without FOUND_ROWS an update that changes nothing counts no row: the harder of the two ways to be right in.
-  const pool = mysql.createPool({ uri: uri.href, connectionLimit, flags: ['-FOUND_ROWS'] })
+  const { createPool }: typeof import('mysql2') = load('mysql2')
+  const pool = createPool({ uri: uri.href, connectionLimit, flags: ['-FOUND_ROWS'] })
   const dialect = new MysqlDialect({ pool })
   return isStepped ? steppedClock(dialect) : dialect
 }

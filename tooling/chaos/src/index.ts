@@ -1,4 +1,5 @@
 export { Child, type ChildOptions, childOptions } from './child.js'
+export { compiled } from './compiled.js'
 export { type AnyDatabase, connect, freshDatabase, type TestDatabase } from './database.js'
 export {
   adminUrl,

@@ -36,10 +36,15 @@ export class Fixture implements AsyncDisposable {
   }
 
   /** A child process that holds the given jobs. */
-  async holder(options: Partial<HolderOptions> = {}): Promise<{ child: Child; processId: string }> {
-    const script = new URL('./holder.ts', import.meta.url)
+  async holder(
+    options: Partial<HolderOptions> = {},
+    script: 'holder' | 'blocked-holder' = 'holder',
+  ): Promise<{ child: Child; processId: string }> {
     const child = this.#disposables.use(
-      new Child(script, { options: { url: this.database.url, ...options } }),
+      new Child(new URL(`./${script}.ts`, import.meta.url), {
+        options: { url: this.database.url, ...options },
+        threads: [new URL('../../src/heartbeat-worker.ts', import.meta.url)],
+      }),
     )
     const { processId } = await child.message<{ processId: string }>('ready')
     return { child, processId }
