@@ -1,11 +1,12 @@
 import { defineConfig } from 'vitest/config'
-import { coreOn, full, legs, moreLegs } from './vitest.legs.js'
+import { beeLegs, beeOn, coreOn, full, legs, moreBeeLegs, moreLegs } from './vitest.legs.js'
 
-const wanted = full ? [...legs, ...moreLegs] : legs
+const core = (full ? [...legs, ...moreLegs] : legs).map(coreOn)
+const bee = (full ? [...beeLegs, ...moreBeeLegs] : beeLegs).map(beeOn)
 
 export default defineConfig({
   test: {
-    projects: ['packages/!(core)', 'tooling/*', 'examples/*', ...wanted.map(coreOn)],
+    projects: ['packages/!(core|bee-queue)', 'tooling/*', 'examples/*', ...core, ...bee],
     maxWorkers: 2,
   },
 })

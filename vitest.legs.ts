@@ -69,3 +69,48 @@ export function coreOn({ db, kysely, brief }: Leg): UserWorkspaceConfig {
     }),
   )
 }
+
+/** A version of bee-queue and a database that its adapter's tests run on. */
+export interface BeeLeg {
+  readonly db: string
+  readonly bee: '2.0.0' | '1.7.1'
+  /** `npm test` leaves out here what is between the adapter and Redis alone; `test:full` runs it. */
+  readonly brief?: true
+}
+
+/** Each kind of database and each version of bee-queue: the legs of `npm test`. */
+export const beeLegs: readonly BeeLeg[] = [
+  { db: 'postgres', bee: '2.0.0' },
+  { db: 'mysql', bee: '1.7.1' },
+  { db: 'mariadb', bee: '2.0.0', brief: true },
+]
+
+/** What `npm run test:full` adds. */
+export const moreBeeLegs: readonly BeeLeg[] = [
+  { db: 'postgres', bee: '1.7.1' },
+  { db: 'mysql', bee: '2.0.0' },
+  { db: 'mariadb', bee: '1.7.1' },
+]
+
+const REDIS_ALONE = ['failover', 'fidelity', 'job-json', 'options', 'recover', 'hand-off']
+
+/** The tests of the bee-queue adapter on one leg. */
+export function beeOn({ db, bee, brief }: BeeLeg): UserWorkspaceConfig {
+  return mergeConfig(
+    integrationTests,
+    defineProject({
+      root: path('packages/bee-queue'),
+      test: {
+        name: `bee-queue ${bee} on ${db}`,
+        exclude: brief && !full ? REDIS_ALONE.map((file) => `test/${file}.test.ts`) : [],
+        env: {
+          HOLDFAST_TEST_DB: db,
+          HOLDFAST_TEST_BEE_QUEUE: bee === '1.7.1' ? 'bee-queue-1' : '',
+          HOLDFAST_TEST_SERVICES: 'redis',
+        },
+        maxWorkers: 3,
+        sequence: { groupOrder: 2 },
+      },
+    }),
+  )
+}

@@ -21,7 +21,8 @@ if (projects.length === 0 && rest.length === 0) await run(...pnpm('check'))
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'))
 const report = join(folder, 'counts.json')
 const { startServices } = await import('@holdfast/services')
-const needed = own.db === undefined ? ['postgres', 'postgres@14', 'pgbouncer', 'mariadb', 'mysql'] : [own.db]
+const needed =
+  own.db === undefined ? ['postgres', 'postgres@14', 'pgbouncer', 'mariadb', 'mysql', 'redis'] : [own.db]
 const services = await startServices(needed, { log: (line) => console.error(line) })
 let code
 try {

@@ -8,9 +8,9 @@ interface TestProject {
 /** Vitest's global set-up: brings up what the tests of a project need, unless the environment names it already. */
 export default async function setup({ config }: TestProject): Promise<() => Promise<void>> {
   const database = config.env?.HOLDFAST_TEST_DB
-  const services = await startServices(
-    database === undefined ? ['postgres'] : servicesOf(legDatabase(database)),
-  )
+  const more = config.env?.HOLDFAST_TEST_SERVICES?.split(',') ?? []
+  const databases = database === undefined ? ['postgres'] : servicesOf(legDatabase(database))
+  const services = await startServices([...databases, ...more])
   Object.assign(process.env, services.urls)
   return () => services.stop()
 }

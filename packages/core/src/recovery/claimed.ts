@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { DecidedJob } from '../adapter.js'
 import { monotonicNow } from '../clock.js'
 import { AdapterTimeoutError } from '../errors.js'
+import { isAlive } from '../store/processes.js'
 import { inTransaction, type TransactionStore } from '../store/store.js'
 import { type Claim, claimOrphans, lockClaimed, lockOrphans, type OrphanRow } from '../store/tasks.js'
 import { type Batch, type BatchScope, type CarriedOut, carryOut } from './batch.js'
@@ -41,15 +42,16 @@ export async function recoverClaimed(
     const ids = rows.map(({ id }) => id)
     // Those whose claim was taken over are the other's to write down.
     const { ours, gone } = await lockClaimed(inner, { owner: owner.processId, ids, claim })
+    // While this process counts as alive nobody else takes its claims up: what is gone was replaced by its job's next run.
+    const inTime = monotonicNow() - begun < config.orphanThreshold - config.safetyMargin && !signal.aborted
+    const replaced = gone.size > 0 && inTime && (await isAlive(inner, byProcess))
     for (const part of parts) {
       if ('error' in part) {
         if (ours.has(part.row.id)) done.failed.push(await postpone(scope, inner, part.row, part.error))
         continue
       }
       addReport(done, await settle(scope, inner, only(part, ours)))
-      // Until then nobody can have found this process dead: what is gone was replaced, not recovered by another.
-      const sure = monotonicNow() - begun < config.orphanThreshold - config.safetyMargin && !signal.aborted
-      if (sure) addReport(done, await settleReplaced(scope, inner, only(part, gone)))
+      if (replaced) addReport(done, await settleReplaced(scope, inner, only(part, gone)))
     }
     return done
   })

@@ -6,6 +6,7 @@ import {
   deleteEmptyProcesses,
   fenceExpired,
   insertProcess,
+  isAlive,
   listProcesses,
   releaseProcess,
 } from '../../src/store/processes.js'
@@ -98,6 +99,13 @@ describe('processes in SQL', () => {
     await sql`update holdfast_processes set state = 'alive' where process_id = 'judge'`.execute(on.db)
     expect(await fenceExpired(on.store, judge, () => false)).toEqual([])
     expect(await stateOf(on.db, 'dead')).toBe('alive')
+  })
+
+  it('isAlive tells the living from those found dead', async () => {
+    await addProcess(on.db, 'p', { leaseMs: -HOUR })
+    expect(await on.golden('is-alive', (store) => isAlive(store, 'p'))).toBe(true)
+    await addProcess(on.db, 'dead', { state: 'dead' })
+    expect([await isAlive(on.store, 'dead'), await isAlive(on.store, 'gone')]).toEqual([false, false])
   })
 
   it('releaseProcess ends a life that goes on, and leaves a dead one dead', async () => {

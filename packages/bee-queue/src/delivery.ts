@@ -1,0 +1,280 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  DatabaseError,
+  LeaseExpiredError,
+  PayloadError,
+  PayloadTooLargeError,
+  StoppedError,
+  type TaskHandle,
+  TaskLostError,
+  type TaskMonitor,
+} from '@holdfast/core'
+import type { BeeJobInternals } from './bee-queue.js'
+import type { ProtectOptions } from './options.js'
+import { type JobPayload, jobRefOf, textOf, timestampOf } from './payloads.js'
+import type { RedisLink } from './redis-link.js'
+import { BEGIN } from './scripts/begin.js'
+import { FINISH } from './scripts/finish.js'
+import { GIVE_BACK } from './scripts/give-back.js'
+import { RECLAIM } from './scripts/reclaim.js'
+
+/** Milliseconds between tries while Redis or the database is away. */
+const RETRY = 250
+
+/** What a delivery needs of the queue it comes from. */
+export interface DeliveryParts {
+  readonly link: RedisLink
+  readonly prefix: string
+  /** The adapter's name. */
+  readonly name: string
+  readonly kind: JobPayload['kind']
+  readonly options: ProtectOptions
+  /** Waits for a place to work in, or until `signal` aborts. */
+  readonly place?: (signal: AbortSignal) => Promise<unknown>
+  /** Resolves when the monitor has started. */
+  monitor(): Promise<TaskMonitor>
+  newToken(processId: string): string
+  /** Whether a delivery of this process has the token. */
+  holds(token: string): boolean
+}
+
+/** `beginning`: its handler has not begun. `refused`: nor will it, and bee-queue shall write nothing of it. */
+type State = 'beginning' | 'refused' | 'running' | 'ended'
+
+/** One time that bee-queue gave a job to this process. */
+export class Delivery {
+  readonly job: BeeJobInternals
+  readonly #parts: DeliveryParts
+  readonly #cancelled = new AbortController()
+  readonly #aborted = new AbortController()
+  #state: State = 'beginning'
+  #token = ''
+  #server = ''
+  #text = ''
+  #task: TaskHandle | undefined
+
+  constructor(job: BeeJobInternals, parts: DeliveryParts) {
+    this.job = job
+    this.#parts = parts
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  get token(): string {
+    return this.#token
+  }
+
+  get kind(): JobPayload['kind'] {
+    return this.#parts.kind
+  }
+
+  get signal(): AbortSignal {
+    return this.#aborted.signal
+  }
+
+  get task(): TaskHandle {
+    return this.#task!
+  }
+
+  /** The handler shall not begin any more; the job is given back. */
+  cancel(): void {
+    this.#cancelled.abort(new StoppedError(`Job ${this.job.id} was given back before it began.`))
+    if (this.#state === 'beginning') this.#state = 'refused'
+  }
+
+  /** The work should end. */
+  abort(reason: unknown): void {
+    this.#aborted.abort(reason)
+  }
+
+  /**
+   * Makes the job this process's, in Redis and in the database. False when it is others' or was given back.
+   *
+   * @throws PayloadError, PayloadTooLargeError, ConfigError: it can't be protected
+   */
+  async begin(): Promise<boolean> {
+    const monitor = await this.#parts.monitor()
+    const { processId } = monitor
+    if (!(await this.#own(processId))) return this.#refuse()
+    try {
+      await this.#parts.place?.(this.#cancelled.signal)
+      this.#cancelled.signal.throwIfAborted()
+      this.#task = await this.#register(monitor)
+    } catch (error) {
+      if (isOwnFault(error) && !this.#cancelled.signal.aborted) {
+        this.#state = 'running' // It fails as any job fails.
+        throw error
+      }
+      await this.#giveBack()
+      return this.#refuse()
+    }
+    // Its process died in between: what stands in Redis is the dead one's.
+    const reborn = !this.#task.fullId.startsWith(`${processId}/`)
+    if (this.#cancelled.signal.aborted || reborn) {
+      await this.#giveBack()
+      await this.endRow()
+      return this.#refuse()
+    }
+    const { signal } = this.#task
+    signal.addEventListener('abort', () => this.abort(signal.reason), { once: true })
+    if (signal.aborted) this.abort(signal.reason)
+    this.#state = 'running'
+    return true
+  }
+
+  #refuse(): false {
+    this.#state = 'refused'
+    return false
+  }
+
+  async #own(processId: string): Promise<boolean> {
+    const { link, newToken, holds } = this.#parts
+    const { id } = this.job
+    this.#token = newToken(processId)
+    let stale = ''
+    for (;;) {
+      if (this.#cancelled.signal.aborted || link.closed) return false
+      let answer: unknown[]
+      try {
+        answer = (await link.run(BEGIN, id, this.#timestamp, this.#token, processId, stale)) as unknown[]
+      } catch {
+        // Redis broke off. The same again is the same.
+        await this.#pause()
+        continue
+      }
+      const [verdict, first, stored] = answer
+      if (verdict === 'mine' && !holds(String(first))) {
+        stale = String(first)
+        continue
+      }
+      if (verdict !== 'ours') return false
+      this.#server = String(first)
+      this.#text = textOf(this.job, stored)
+      if (!this.#cancelled.signal.aborted) return true
+      await this.#giveBack()
+      return false
+    }
+  }
+
+  /** Waits for the database, unless the monitor says to run without. */
+  async #register(monitor: TaskMonitor): Promise<TaskHandle> {
+    const { name, options, kind, prefix } = this.#parts
+    const payload: JobPayload = {
+      ...{ kind, prefix, id: this.job.id, timestamp: this.#timestamp },
+      ...{ token: this.#token, server: this.#server, job: this.#text },
+    }
+    const { signal } = this.#cancelled
+    for (;;) {
+      try {
+        return await monitor.register({ ...options, queue: name, payload, jobRef: jobRefOf(payload), signal })
+      } catch (error) {
+        if (!(DatabaseError.is(error) || LeaseExpiredError.is(error))) throw error
+        signal.throwIfAborted()
+        await this.#pause()
+      }
+    }
+  }
+
+  async #pause(): Promise<void> {
+    await delay(RETRY, undefined, { signal: this.#cancelled.signal }).catch(() => undefined) // Seen by who waits.
+  }
+
+  get #timestamp(): number {
+    return timestampOf(this.job)
+  }
+
+  /** Puts it back in front of the others, if it is this process's still. */
+  async #giveBack(): Promise<void> {
+    await this.#patiently(() =>
+      this.#parts.link.run(
+        GIVE_BACK,
+        this.job.id,
+        this.#timestamp,
+        this.#token,
+        this.#text || this.job.toData(),
+      ),
+    )
+  }
+
+  /** Redis comes back; until then it is tried again. Undefined when this process has closed its connection. */
+  async #patiently<T>(work: (tries: number) => Promise<T>): Promise<T | undefined> {
+    for (let tries = 1; !this.#parts.link.closed; tries++) {
+      try {
+        return await work(tries)
+      } catch {
+        await delay(RETRY)
+      }
+    }
+    return undefined
+  }
+
+  /** The handler was cut short rather than failed: this process may be dead, or stops. */
+  get cutShort(): boolean {
+    const { aborted, reason } = this.#task?.signal ?? {}
+    return (
+      aborted === true &&
+      (LeaseExpiredError.is(reason) || StoppedError.is(reason) || TaskLostError.is(reason))
+    )
+  }
+
+  /** Gives a job back that had begun. It keeps its retries. */
+  async handBack(): Promise<void> {
+    this.#state = 'ended'
+    const task = this.#task!
+    if (!task.protected) {
+      await this.#giveBack()
+      return
+    }
+    if (!task.open) return
+    try {
+      await task.release()
+    } catch (error) {
+      // Lost: others have it. Otherwise the monitor tries again with every heartbeat.
+      if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
+    }
+  }
+
+  /**
+   * Writes the end of the job. False when the job is not this process's any more and nothing was written.
+   *
+   * @param keeps the job stays this process's, as when it is handed off
+   */
+  async write(commands: readonly (string | number)[][], keeps = false): Promise<boolean> {
+    const words = commands.flatMap((command) => [command.length, ...command])
+    const answer = await this.#patiently((tries) =>
+      this.#parts.link.run(
+        ...([FINISH, this.job.id, this.#timestamp, this.#token, this.#server] as const),
+        ...[tries > 1 ? '1' : '', keeps ? '1' : '', ...words],
+      ),
+    )
+    if (!keeps) this.#state = 'ended'
+    return answer === 'done'
+  }
+
+  /** Redis has lost data: says again whose the job is. */
+  async reclaim(server: string): Promise<void> {
+    if (this.#state !== 'running') return
+    const { link, kind } = this.#parts
+    const handedOff = kind === 'handOff' ? '1' : ''
+    const answer = await link.run(RECLAIM, this.job.id, this.#timestamp, this.#token, this.#text, handedOff)
+    if (answer === 'theirs') {
+      this.abort(new TaskLostError(`Job ${this.job.id} was begun by another process. Discard the result.`))
+    } else this.#server = server
+  }
+
+  /** Ends the task. */
+  async endRow(): Promise<void> {
+    const task = this.#task
+    if (task === undefined || !task.open) return
+    try {
+      await task.complete()
+    } catch (error) {
+      // Lost: whoever has the row finds that the job has ended. Otherwise the monitor tries again with every heartbeat.
+      if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
+    }
+  }
+}
+
+const isOwnFault = (error: unknown): boolean => PayloadError.is(error) || PayloadTooLargeError.is(error)

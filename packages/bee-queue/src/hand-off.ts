@@ -1,0 +1,91 @@
+import { ConfigError, Semaphore, TaskOverdueError } from '@holdfast/core'
+import type { BeeHandler, BeeJobInternals } from './bee-queue.js'
+import { callHandler } from './call-handler.js'
+import type { Delivery } from './delivery.js'
+import type { HandOffOptions } from './options.js'
+import type { ProtectedQueue } from './protected-queue.js'
+
+/** Has bee-queue see a job as succeeded as soon as it is registered, while the work goes on in this process. */
+export class HandOff<Data, Result> {
+  readonly #handler: BeeHandler<Data, Result>
+  readonly #options: Omit<HandOffOptions, 'concurrency'>
+  readonly #places: Semaphore
+
+  /** @throws ConfigError */
+  constructor(handler: BeeHandler<Data, Result>, { concurrency, ...options }: HandOffOptions) {
+    if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+      throw new ConfigError(`concurrency must be a whole number of at least 1: ${concurrency}.`)
+    }
+    this.#handler = handler
+    this.#options = options
+    this.#places = new Semaphore(concurrency)
+  }
+
+  /** Resolves when the job is registered or is not to run here. bee-queue then ends it. */
+  async begin(queue: ProtectedQueue, job: BeeJobInternals): Promise<void> {
+    const places = this.#places
+    let placed = false
+    const leave = (): void => {
+      if (placed) places.release()
+      placed = false
+    }
+    const { timeout } = job.options
+    try {
+      const delivery = await queue.deliver(job, {
+        kind: 'handOff',
+        // bee-queue's own timeout is about the handing off.
+        options: { ...(timeout > 0 ? { maxRuntime: timeout } : {}), ...this.#options },
+        place: async (signal) => {
+          placed = await places.acquire(signal)
+        },
+        onAcknowledged: (delivery, taken) => {
+          if (taken) void this.#work(queue, delivery).catch(queue.report).finally(leave)
+          else leave()
+        },
+      })
+      if (delivery === undefined) leave()
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  async #work(queue: ProtectedQueue, delivery: Delivery): Promise<void> {
+    const { job, task } = delivery
+    try {
+      await Promise.race([callHandler(this.#handler, job, delivery), overdue(delivery.signal)])
+    } catch (error) {
+      await this.#fail(queue, delivery, error)
+      return
+    }
+    await queue.ended(delivery)
+    if (!task.open) await delivery.write([])
+  }
+
+  /** bee-queue's own retries and backoff say what becomes of it. */
+  async #fail(queue: ProtectedQueue, delivery: Delivery, error: unknown): Promise<void> {
+    if (delivery.cutShort) {
+      await delivery.handBack()
+      await queue.ended(delivery)
+      return
+    }
+    const { job } = delivery
+    const first = [['srem', queue.queue.toKey('succeeded'), job.id]]
+    const finished = await queue.finish(delivery, { error, data: undefined, first })
+    if (finished === undefined) return
+    const [status] = finished
+    queue.queue.emit(status, job, error)
+    queue.queue.emit(status === 'retrying' ? 'failed' : 'failed:fatal', job, error)
+  }
+}
+
+/** Rejects when the time of the work is over. */
+function overdue(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const look = (): void => {
+      if (TaskOverdueError.is(signal.reason)) reject(signal.reason)
+    }
+    if (signal.aborted) look()
+    signal.addEventListener('abort', look, { once: true })
+  })
+}

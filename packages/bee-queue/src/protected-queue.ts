@@ -1,0 +1,199 @@
+import { TaskLostError, type TaskMonitor } from '@holdfast/core'
+import type { BeeJobInternals, BeeQueueInternals, Finished, RedisClient } from './bee-queue.js'
+import { Delivery, type DeliveryParts } from './delivery.js'
+import { finishThrough } from './finish-commands.js'
+import { loadScripts } from './load-scripts.js'
+import { Pops } from './pops.js'
+import { Presence } from './presence.js'
+import { RedisLink } from './redis-link.js'
+import { FORGET } from './scripts/forget.js'
+import { GIVE_BACK } from './scripts/give-back.js'
+import { startStallCheck } from './stall-check.js'
+
+export interface QueueParts {
+  /** The adapter's name. */
+  readonly name: string
+  /** Resolves when the monitor has started. */
+  monitor(): Promise<TaskMonitor>
+}
+
+export interface DeliveryOptions extends Pick<DeliveryParts, 'kind' | 'options' | 'place'> {
+  /** Takes the job over once bee-queue has seen it end (hand-off); false when it was others' by then. */
+  readonly onAcknowledged?: (delivery: Delivery, taken: boolean) => void
+}
+
+/** A queue of bee-queue's whose jobs are protected. */
+export class ProtectedQueue {
+  readonly queue: BeeQueueInternals
+  readonly prefix: string
+  readonly link: RedisLink
+  readonly #parts: QueueParts
+  readonly #finish: BeeQueueInternals['_finishJob']
+  readonly #pops: Pops
+  /** What bee-queue ends by `_finishJob`. */
+  readonly #deliveries = new WeakMap<BeeJobInternals, { delivery: Delivery; options: DeliveryOptions }>()
+  /** Those that have not ended. */
+  readonly #inHand = new Set<Delivery>()
+  #tokens = 0
+  #stopping = false
+  #presence: Presence | undefined
+  #stopStallCheck = (): void => undefined
+  #emptied: (() => void)[] = []
+
+  constructor(queue: BeeQueueInternals, parts: QueueParts) {
+    this.queue = queue
+    this.prefix = queue.settings.keyPrefix
+    this.#parts = parts
+    // Without a listener the process ends at the first loss of a connection.
+    queue.on('error', (error) => {
+      if (queue.listenerCount('error') === 1) console.error(`bee-queue ${queue.name}:`, error)
+    })
+    this.link = new RedisLink(queue, (client) => void this.#connected(client).catch(this.report))
+    this.#finish = queue._finishJob
+    queue._finishJob = (error, data, job) => this.#end(error, data, job)
+    this.#pops = new Pops(queue, {
+      giveBack: (id) => this.#giveBack(id),
+      unblock: (clientId) => this.link.unblock(clientId),
+    })
+    void queue.ready().then(() => {
+      if (queue.bclient !== null) this.#pops.attach(queue.bclient)
+    }, this.report)
+  }
+
+  /** Tells the queue's listeners. */
+  readonly report = (error: unknown): void => {
+    this.queue.emit('error', error)
+  }
+
+  start(monitor: TaskMonitor): void {
+    const { queue, link, report } = this
+    this.#presence = new Presence({ link, monitor, onOtherServer: (server) => this.#reclaim(server) })
+    void this.#presence.beat()
+    if (queue.settings.isWorker) this.#stopStallCheck = startStallCheck({ queue, link, report })
+  }
+
+  /** This process goes on under another id. */
+  evicted(): void {
+    void this.#presence?.beat()
+  }
+
+  /**
+   * Has a job that was popped begin. Undefined when it is not to run here.
+   *
+   * @throws PayloadError, PayloadTooLargeError, ConfigError
+   */
+  async deliver(job: BeeJobInternals, options: DeliveryOptions): Promise<Delivery | undefined> {
+    const delivery = new Delivery(job, {
+      ...{ ...options, ...this.#parts, link: this.link, prefix: this.prefix },
+      newToken: (processId) => `${processId}#${++this.#tokens}`,
+      holds: (token) => [...this.#inHand].some((other) => other.token === token),
+    })
+    this.#deliveries.set(job, { delivery, options })
+    this.#inHand.add(delivery)
+    if (this.#stopping) delivery.cancel()
+    if (await delivery.begin()) return delivery
+    this.#remove(delivery)
+    return undefined
+  }
+
+  /** Takes no more jobs, gives back what has not begun, and waits for the others until `signal` aborts. */
+  async stop(signal: AbortSignal): Promise<void> {
+    this.#stopping = true
+    this.#stopStallCheck()
+    for (const delivery of this.#inHand) if (delivery.state === 'beginning') delivery.cancel()
+    await this.#pops.halt()
+    await new Promise<void>((resolve) => {
+      if (this.#inHand.size === 0 || signal.aborted) return resolve()
+      this.#emptied.push(resolve)
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
+  /** Closes the queue and our own connection. */
+  async close(): Promise<void> {
+    this.#presence?.stop()
+    this.#stopStallCheck()
+    // What still runs was handed over, and can end nothing any more: nobody waits for it.
+    await this.queue.close(1).catch(() => undefined)
+    await this.link.close()
+  }
+
+  /** Lets bee-queue end a job in a way of its own, but only if the job is this process's still. */
+  async finish(
+    delivery: Delivery,
+    {
+      error,
+      data,
+      first = [],
+      keeps = false,
+    }: { error: unknown; data: unknown; first?: string[][]; keeps?: boolean },
+  ): Promise<Finished> {
+    const { queue } = this
+    const finished = await finishThrough(
+      this.#finish,
+      { queue, error, data, job: delivery.job },
+      (commands) => delivery.write([...first, ...commands], keeps),
+    )
+    if (finished === undefined && !this.link.closed) {
+      this.report(
+        new TaskLostError(`Job ${delivery.job.id} is no longer this process's: its end is discarded.`),
+      )
+    }
+    // The job has ended: nobody waits for its row, which may take long while the database is away.
+    if (finished === undefined || !keeps) void this.ended(delivery)
+    return finished
+  }
+
+  /** Ends the row of a job that has ended. */
+  async ended(delivery: Delivery): Promise<void> {
+    await delivery.endRow().catch(this.report)
+    this.#remove(delivery)
+  }
+
+  async #end(error: unknown, data: unknown, job: BeeJobInternals): Promise<Finished> {
+    const known = this.#deliveries.get(job)
+    if (known === undefined) return this.#finish.call(this.queue, error, data, job)
+    const { delivery, options } = known
+    // bee-queue's timeout, before the handler has begun: that is not the job's fault.
+    if (delivery.state === 'beginning') delivery.cancel()
+    if (delivery.state === 'refused') return undefined
+    if (error && delivery.cutShort) {
+      await delivery.handBack()
+      this.#remove(delivery)
+      return undefined
+    }
+    if (error) delivery.abort(error) // After bee-queue's timeout the handler still runs.
+    const handsOff = options.onAcknowledged !== undefined && !error
+    const finished = await this.finish(delivery, { error, data, keeps: handsOff })
+    if (handsOff) options.onAcknowledged(delivery, finished !== undefined)
+    return finished
+  }
+
+  async #connected(client: RedisClient): Promise<void> {
+    await loadScripts(client)
+    await this.#presence?.beat()
+    // bee-queue gives up on delayed jobs when its script is missing.
+    if (this.queue.settings.activateDelayedJobs && !this.queue.paused) this.queue._activateDelayed()
+  }
+
+  async #reclaim(server: string): Promise<void> {
+    const inHand = [...this.#inHand]
+    for (const delivery of inHand) await delivery.reclaim(server)
+    const monitor = await this.#parts.monitor()
+    await this.link.run(FORGET, monitor.processId, ...[...this.#inHand].map(({ token }) => token))
+  }
+
+  async #giveBack(id: string): Promise<void> {
+    try {
+      await this.link.run(GIVE_BACK, id)
+    } catch (error) {
+      this.report(error) // The stall check gives it back later.
+    }
+  }
+
+  #remove(delivery: Delivery): void {
+    this.#inHand.delete(delivery)
+    if (this.#inHand.size > 0) return
+    for (const resolve of this.#emptied.splice(0)) resolve()
+  }
+}

@@ -1,0 +1,23 @@
+import { PRELUDE } from './prelude.js'
+
+/**
+ * Makes a process the owner of a job that bee-queue gave it.
+ *
+ * ARGV: id, timestamp, token, its process, token of this process that may be replaced or ''.
+ * Answers `ours` with the server and the stored text; `theirs` or `mine` with the owner; `gone`, when the job was
+ * taken back meanwhile.
+ */
+export const BEGIN = `${PRELUDE}
+local id, timestamp, token, me, stale = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local field = id .. '@' .. timestamp
+local owner = redis.call('hget', OWNERS, field)
+if owner and owner ~= token and owner ~= stale then
+  local process = process_of(owner)
+  if process == me then return {'mine', owner} end
+  if redis.call('exists', ALIVE .. process) == 1 then return {'theirs', owner} end
+end
+local raw = redis.call('hget', JOBS, id)
+if raw and not listed(ACTIVE, id) and same(raw, timestamp) then return {'gone'} end
+redis.call('hset', OWNERS, field, token)
+return {'ours', server(), raw}
+`

@@ -1,0 +1,78 @@
+import { createRequire } from 'node:module'
+import { afterEach, describe, expect, it } from 'vitest'
+import { beeQueueAdapter } from '../src/index.js'
+import { BeeQueue, type ClientKind, type Queue, redisOf } from './support/bee.js'
+
+const require = createRequire(import.meta.url)
+const url = process.env.HOLDFAST_REDIS_URL!
+const port = Number(new URL(url).port)
+
+describe('the options of the adapter', () => {
+  const made: { close?(timeout: number): Promise<unknown>; disconnect?(): unknown; quit?(): unknown }[] = []
+  const queueOf = (redis: unknown, settings: object = {}): Queue => {
+    const queue = new BeeQueue('options', { redis, ...settings })
+    queue.on('error', () => undefined)
+    made.push(queue as never)
+    return queue
+  }
+  afterEach(async () => {
+    for (const one of made.splice(0))
+      await (one.close?.(20) ?? Promise.resolve(one.disconnect?.())).catch(() => undefined)
+  })
+
+  it.each<ClientKind>(['settings', 'redis 3', 'ioredis 4'])('take queues with %s', (client) => {
+    const redis = redisOf(url, client)
+    if (client !== 'settings') made.push(redis as never)
+    expect(beeQueueAdapter({ queues: [queueOf(redis)] })).toMatchObject({
+      name: 'bee-queue',
+      capabilities: { atomicRecovery: false, preservesJobId: true, delay: false },
+    })
+  })
+
+  it.each([
+    ['ioredis 5', () => new (require('ioredis-5').Redis)(port, { lazyConnect: true })],
+    ['redis 5', () => require('redis-5').createClient({ url })],
+  ])('refuse %s, which bee-queue takes for settings', (_, client) => {
+    // bee-queue would connect to the default server; here it is kept from it.
+    const queue = new BeeQueue('options', { redis: client(), autoConnect: false })
+    expect(() => beeQueueAdapter({ queues: [queue] })).toThrow(
+      expect.objectContaining({
+        code: 'HOLDFAST_CONFIG',
+        message: expect.stringMatching(/doesn't know .* redis 3 or ioredis 4/),
+      }),
+    )
+  })
+
+  it('are refused all at once, each with what is wrong', () => {
+    const busy = queueOf({ port })
+    busy.process(1, (async () => undefined) as never)
+    const wrong = { name: '', queues: [busy, {}, null] } as never
+    expect(() => beeQueueAdapter(wrong)).toThrow(
+      expect.objectContaining({
+        code: 'HOLDFAST_CONFIG',
+        message: expect.stringMatching(
+          /name must be a non-empty string: ''.*queues\[0\] \('bq:options:'\) processes already.*queues\[1\] is no Queue.*queues\[2\] is no Queue/,
+        ),
+      }),
+    )
+    expect(() => beeQueueAdapter({ queues: [] })).toThrow(/queues must be a list/)
+    expect(() => beeQueueAdapter({ queues: [queueOf({ port }), queueOf({ port })] })).toThrow(
+      /two with the same keys/,
+    )
+  })
+
+  it('refuse to hand off without a limit', () => {
+    const adapter = beeQueueAdapter({ queues: [queueOf({ port })] })
+    expect(() => adapter.handOff(async () => undefined, { concurrency: 0 })).toThrow(
+      /concurrency must be a whole number/,
+    )
+  })
+
+  it('name the queue of a job that is not among them', async () => {
+    const adapter = beeQueueAdapter({ queues: [queueOf({ port })] })
+    const stranger = queueOf({ port }, { prefix: 'other' })
+    await expect(adapter.track(async () => 1)(stranger.createJob({}) as never)).rejects.toThrow(
+      /"options" is not protected/,
+    )
+  })
+})

@@ -1,0 +1,154 @@
+import { until } from '@holdfast/chaos'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Fixture } from './support/fixture.js'
+import { PrivateRedis } from './support/private-redis.js'
+
+describe('Redis that comes back empty', () => {
+  let redis: PrivateRedis
+  let fixture: Fixture
+  beforeEach(async () => {
+    redis = await PrivateRedis.create({ persistent: false })
+    fixture = await Fixture.create({ redis: redis.url })
+  })
+  afterEach(async () => {
+    await fixture[Symbol.asyncDispose]()
+    await redis[Symbol.asyncDispose]()
+  })
+
+  it.each([false, true])(
+    'has the jobs of a dead worker restored under their ids, and the producer hears (removeOnSuccess %s)',
+    async (removeOnSuccess) => {
+      const settings = { removeOnSuccess }
+      const victim = await fixture.worker({ settings })
+      const jobs = []
+      for (let n = 0; n < 5; n++)
+        jobs.push(await fixture.add({ gate: 'open', result: n }, (job) => job.retries(3)))
+      const answers = jobs.map((job) => new Promise((resolve) => job.on('succeeded', resolve as never)))
+      await fixture.started(5)
+      const text = await fixture.command('hget', 'jobs', jobs[0]!.id)
+      await victim.kill()
+      await redis.restart()
+      expect((await fixture.holds()).jobs).toEqual([])
+      const survivor = await fixture.worker({ settings })
+      await fixture.started(10)
+      // What was stored is stored again, to the byte.
+      expect(await fixture.command('hget', 'jobs', jobs[0]!.id)).toBe(text)
+      fixture.ledger.openGate('open')
+      expect(await Promise.all(answers)).toEqual([0, 1, 2, 3, 4])
+      await fixture.settled()
+      expect(fixture.ledger.entries('start').filter(({ pid }) => pid === survivor.pid)).toHaveLength(5)
+      expect((await fixture.holds()).jobs).toHaveLength(removeOnSuccess ? 0 : 5)
+      // New ids are counted on from the ones restored, so that none is dropped for being taken.
+      expect(Number((await fixture.add()).id)).toBeGreaterThan(5)
+    },
+  )
+
+  it('leaves the jobs of the living with them, and shows them again', async () => {
+    await fixture.worker()
+    const job = await fixture.add({ gate: 'open', result: 'kept' })
+    const answer = new Promise((resolve) => job.on('succeeded', resolve as never))
+    await fixture.started(1)
+    await redis.restart()
+    await until(async () => (await fixture.holds()).active.length === 1, {
+      what: 'the job is shown as active again',
+    })
+    // A new job gets an id of its own, and is not dropped.
+    const next = await fixture.add()
+    expect(next.id).not.toBe(job.id)
+    await fixture.succeeded(1)
+    fixture.ledger.openGate('open')
+    expect(await answer).toBe('kept')
+    await fixture.settled()
+    expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
+    expect((await fixture.holds()).succeeded).toEqual([job.id, next.id].sort())
+  })
+
+  it('restores one whose id another job has taken under an id of its own', async () => {
+    const victim = await fixture.worker()
+    const old = await fixture.add({ gate: 'open', result: 'old' })
+    await fixture.started(1)
+    await victim.kill()
+    await redis.restart()
+    // Added by a process whose bee-queue has just taught Redis its scripts again, under the counter that begins anew.
+    const other = fixture.queue.createJob({ gate: 'open', result: 'new' }) as unknown as { toData(): string }
+    expect(String(await fixture.command('incr', 'id'))).toBe(old.id)
+    await fixture.command('hset', 'jobs', old.id, other.toData())
+    await fixture.command('lpush', 'waiting', old.id)
+    await fixture.worker()
+    await fixture.started(3)
+    fixture.ledger.openGate('open')
+    await fixture.settled()
+    const succeeded = fixture.ledger.entries('succeeded')
+    expect(succeeded.map(({ detail }) => detail).sort()).toEqual(['new', 'old'])
+    expect(succeeded.find(({ detail }) => detail === 'old')!.job).toMatch(/^1~[0-9a-f]{12}$/)
+    const [recovery] = (await fixture.recoveries()).filter(({ outcome }) => outcome === 'requeued')
+    expect(recovery!.new_job_ref).not.toBe(recovery!.job_ref)
+  })
+
+  it('gets the end of a job that was reached while it was away', async () => {
+    await fixture.worker()
+    const job = await fixture.add({ gate: 'open', result: 'late' })
+    await fixture.started(1)
+    await redis.server.stop('immediate')
+    fixture.ledger.openGate('open')
+    await until(() => fixture.ledger.entries('finish').length === 1)
+    await redis.server.start()
+    await until(() => fixture.ledger.entries('succeeded').length === 1)
+    await fixture.settled()
+    expect((await fixture.holds()).succeeded).toEqual([job.id])
+    expect(fixture.ledger.entries('start')).toHaveLength(1)
+  })
+})
+
+describe('Redis that restarts with its data', () => {
+  let redis: PrivateRedis
+  let fixture: Fixture
+  beforeEach(async () => {
+    redis = await PrivateRedis.create()
+    fixture = await Fixture.create({ redis: redis.url })
+  })
+  afterEach(async () => {
+    await fixture[Symbol.asyncDispose]()
+    await redis[Symbol.asyncDispose]()
+  })
+
+  it('knows bee-queue’s scripts again: jobs are added, delayed ones activated, stalled ones found', async () => {
+    const settings = { activateDelayedJobs: true, delayedDebounce: 10, stallInterval: 400 }
+    const worker = await fixture.worker({ settings })
+    const running = await fixture.add({ gate: 'open' })
+    await fixture.started(1)
+    const delayed = await fixture.add({}, (job) => job.delayUntil(Date.now() + 2_500))
+    await redis.restart()
+    // The producer's own `save()` works too, since the worker has taught Redis anew.
+    await until(async () => (await fixture.server<number[]>('script', 'exists', ADD_JOB))[0] === 1)
+    const added = await fixture.add()
+    // One that was popped and never begun, as a crash between the two leaves it.
+    const stranded = await fixture.add({}, (job) => job.setId('stranded'))
+    await fixture.command('lrem', 'waiting', 0, stranded.id)
+    await fixture.command('lpush', 'active', stranded.id)
+    fixture.ledger.openGate('open')
+    await fixture.succeeded(4)
+    await fixture.settled()
+    expect((await fixture.holds()).succeeded).toEqual([running.id, delayed.id, added.id, stranded.id].sort())
+    expect(fixture.ledger.entries('start', running.id)).toHaveLength(1)
+    expect(worker.process.exitCode).toBeNull()
+  })
+
+  it('has every job of dead workers back, though all died with it', async () => {
+    const victims = [await fixture.worker({ concurrency: 100 }), await fixture.worker({ concurrency: 100 })]
+    for (let n = 0; n < 200; n++) await fixture.add({ gate: 'open' })
+    await fixture.started(200)
+    await redis.server.stop('immediate')
+    for (const victim of victims) await victim.kill()
+    await redis.server.start()
+    await fixture.worker({ concurrency: 200 })
+    await fixture.started(400)
+    fixture.ledger.openGate('open')
+    await fixture.succeeded(200)
+    await fixture.settled()
+    expect(fixture.ledger.entries('finish')).toHaveLength(200)
+  })
+})
+
+/** SHA-1 of bee-queue's addJob.lua, the same in all versions. */
+const ADD_JOB = '6ecea656d685389e1ac506df66563aa29424c126'

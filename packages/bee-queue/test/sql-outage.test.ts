@@ -1,0 +1,82 @@
+import { legDatabase, servicesOf, until } from '@holdfast/chaos'
+import { type RunningService, type Services, startServices } from '@holdfast/services'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Fixture } from './support/fixture.js'
+
+describe('the monitor’s database away', () => {
+  let services: Services
+  let database: RunningService
+  let fixture: Fixture
+  beforeEach(async () => {
+    services = await startServices(servicesOf(legDatabase()), { private: true, durable: true })
+    database = services.get(legDatabase())
+    fixture = await Fixture.create({ sql: database.url })
+  })
+  afterEach(async () => {
+    await fixture[Symbol.asyncDispose]()
+    await services.stop()
+  })
+
+  it('for many leases: jobs that run go on and end, those that come wait, none runs twice and no retry is burnt', async () => {
+    const options = { concurrency: 3, settings: { stallInterval: 200 } }
+    const workers = [await fixture.worker(options), await fixture.worker(options)]
+    const running = await fixture.add({ gate: 'open', result: 1 }, (job) => job.retries(2))
+    const longer = await fixture.add({ gate: 'later', result: 2 }, (job) => job.retries(2))
+    await fixture.started(2)
+    await database.stop('immediate')
+    const coming = await fixture.add({ result: 3 }, (job) => job.retries(2).timeout(500))
+    const since = performance.now()
+    await until(() => performance.now() - since > 4_000, { what: 'every lease has long run out' })
+    fixture.ledger.openGate('open')
+    await fixture.succeeded(1)
+    expect(fixture.ledger.entries('start')).toHaveLength(2)
+    expect((await fixture.holds()).succeeded).toEqual([running.id])
+    await database.start()
+    await fixture.succeeded(2)
+    fixture.ledger.openGate('later')
+    await fixture.succeeded(3)
+    await fixture.settled()
+    expect(
+      fixture.ledger
+        .entries('start')
+        .map(({ job }) => job)
+        .sort(),
+    ).toEqual([running.id, longer.id, coming.id].sort())
+    for (const { detail } of fixture.ledger.entries('start')) expect(detail).toMatchObject({ retries: 2 })
+    expect([...fixture.ledger.entries('failed'), ...fixture.ledger.entries('retrying')]).toEqual([])
+    for (const { process } of workers) expect(process.exitCode).toBeNull()
+    expect(await fixture.crashes()).toEqual([])
+  })
+
+  it('gives work back that heeds its signal, with its retries, and it runs when the database is back', async () => {
+    await fixture.worker()
+    const job = await fixture.add({ gate: 'open', listens: true }, (job) => job.retries(2))
+    await fixture.started(1)
+    await database.stop('immediate')
+    await until(() => fixture.ledger.entries('aborted').length === 1)
+    await database.start()
+    await fixture.started(2)
+    fixture.ledger.openGate('open')
+    await fixture.succeeded(1)
+    await fixture.settled()
+    expect(
+      fixture.ledger.entries('start', job.id).map(({ detail }) => (detail as { retries: number }).retries),
+    ).toEqual([2, 2])
+    expect(fixture.ledger.entries('retrying')).toEqual([])
+  })
+
+  it('with run-unprotected: jobs that come run all the same, and it is said', async () => {
+    const worker = await fixture.worker({ monitor: { onRegisterFailure: 'run-unprotected' } })
+    await database.stop('immediate')
+    await fixture.add({ result: 1 })
+    await fixture.add({ fail: 'on purpose' })
+    await fixture.succeeded(1)
+    await until(async () => (await fixture.holds()).failed.length === 1)
+    await worker.message('unprotected')
+    expect(
+      fixture.ledger.entries('start').map(({ detail }) => (detail as { protected: boolean }).protected),
+    ).toEqual([false, false])
+    await database.start()
+    await fixture.settled()
+  })
+})

@@ -1,0 +1,2 @@
+select 1 as alive from `holdfast_processes`
+where process_id = ? and state = 'alive';
