@@ -40,7 +40,7 @@ export interface BeeQueueAdapter extends QueueAdapter {
 }
 
 /**
- * Connects bee-queue 1.7 and 2, with the clients that they know: redis 2 and 3, ioredis 4.
+ * Connects bee-queue 1.7 and 2, with the clients that they know: redis 3 and ioredis 4.
  *
  * @throws ConfigError naming every wrong option, and queues that process already or whose client bee-queue mistakes for
  * settings

@@ -2,8 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import {
   DatabaseError,
   LeaseExpiredError,
-  PayloadError,
-  PayloadTooLargeError,
+  NotStartedError,
   StoppedError,
   type TaskHandle,
   TaskLostError,
@@ -12,6 +11,7 @@ import {
 import type { BeeJobInternals } from './bee-queue.js'
 import type { ProtectOptions } from './options.js'
 import { type JobPayload, jobRefOf, textOf, timestampOf } from './payloads.js'
+import { presenceTimes } from './presence.js'
 import type { RedisLink } from './redis-link.js'
 import { BEGIN } from './scripts/begin.js'
 import { FINISH } from './scripts/finish.js'
@@ -92,23 +92,23 @@ export class Delivery {
   /**
    * Makes the job this process's, in Redis and in the database. False when it is others' or was given back.
    *
-   * @throws PayloadError, PayloadTooLargeError, ConfigError: it can't be protected
+   * @throws PayloadError, PayloadTooLargeError, ConfigError, whatever a codec throws: it can't be protected
    */
   async begin(): Promise<boolean> {
     const monitor = await this.#parts.monitor()
     const { processId } = monitor
-    if (!(await this.#own(processId))) return this.#refuse()
+    if (!(await this.#own(monitor))) return this.#refuse()
     try {
       await this.#parts.place?.(this.#cancelled.signal)
       this.#cancelled.signal.throwIfAborted()
       this.#task = await this.#register(monitor)
     } catch (error) {
-      if (isOwnFault(error) && !this.#cancelled.signal.aborted) {
-        this.#state = 'running' // It fails as any job fails.
-        throw error
+      if (this.#cancelled.signal.aborted || takesNoMore(error)) {
+        await this.#giveBack()
+        return this.#refuse()
       }
-      await this.#giveBack()
-      return this.#refuse()
+      this.#state = 'running' // It fails as any job fails.
+      throw error
     }
     // Its process died in between: what stands in Redis is the dead one's.
     const reborn = !this.#task.fullId.startsWith(`${processId}/`)
@@ -129,16 +129,18 @@ export class Delivery {
     return false
   }
 
-  async #own(processId: string): Promise<boolean> {
+  async #own({ processId, config }: TaskMonitor): Promise<boolean> {
     const { link, newToken, holds } = this.#parts
     const { id } = this.job
+    const { lease, kept } = presenceTimes(config)
     this.#token = newToken(processId)
     let stale = ''
     for (;;) {
       if (this.#cancelled.signal.aborted || link.closed) return false
       let answer: unknown[]
       try {
-        answer = (await link.run(BEGIN, id, this.#timestamp, this.#token, processId, stale)) as unknown[]
+        const begun = link.run(BEGIN, id, this.#timestamp, this.#token, processId, stale, lease, kept)
+        answer = (await begun) as unknown[]
       } catch {
         // Redis broke off. The same again is the same.
         await this.#pause()
@@ -277,4 +279,6 @@ export class Delivery {
   }
 }
 
-const isOwnFault = (error: unknown): boolean => PayloadError.is(error) || PayloadTooLargeError.is(error)
+/** This process begins no more jobs, or is about to go on under another id: others take it. */
+const takesNoMore = (error: unknown): boolean =>
+  StoppedError.is(error) || NotStartedError.is(error) || TaskLostError.is(error)

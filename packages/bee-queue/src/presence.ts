@@ -43,7 +43,7 @@ export class Presence {
   async #beat(): Promise<void> {
     const { link, monitor, onOtherServer } = this.#parts
     if (link.closed) return
-    const { lease, kept } = times(monitor.config)
+    const { lease, kept } = presenceTimes(monitor.config)
     const { processId } = monitor
     const server = String(await link.run(BEAT, processId, lease, kept, this.#processId))
     this.#processId = processId
@@ -56,7 +56,7 @@ export class Presence {
  * `lease`: milliseconds that a process is believed alive here, so short that the database's lease never ends before it.
  * `kept`: milliseconds after which its jobs are anybody's, if no monitor has recovered them before.
  */
-function times({ orphanThreshold, safetyMargin, sweepInterval, ...config }: MonitorConfig) {
+export function presenceTimes({ orphanThreshold, safetyMargin, sweepInterval, ...config }: MonitorConfig) {
   const blocked = config.heartbeatThread ? config.maxLoopBlock : 0
   return {
     lease: orphanThreshold - safetyMargin,

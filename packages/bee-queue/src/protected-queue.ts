@@ -10,6 +10,11 @@ import { FORGET } from './scripts/forget.js'
 import { GIVE_BACK } from './scripts/give-back.js'
 import { startStallCheck } from './stall-check.js'
 
+/** Milliseconds after which it is said what a job waits for. */
+const HINT_AFTER = 10_000
+
+const notStarted = (): Error => new Error('Jobs wait for the monitor: `await monitor.start()`.')
+
 export interface QueueParts {
   /** The adapter's name. */
   readonly name: string
@@ -91,7 +96,10 @@ export class ProtectedQueue {
     this.#deliveries.set(job, { delivery, options })
     this.#inHand.add(delivery)
     if (this.#stopping) delivery.cancel()
-    if (await delivery.begin()) return delivery
+    const late =
+      this.#presence === undefined ? setTimeout(() => this.report(notStarted()), HINT_AFTER) : undefined
+    const begun = await delivery.begin().finally(() => clearTimeout(late))
+    if (begun) return delivery
     this.#remove(delivery)
     return undefined
   }

@@ -25,17 +25,7 @@ describe('a worker process that is killed', () => {
       expect(starts.filter(({ pid }) => pid === victim.pid)).toHaveLength(10)
       expect(starts.filter(({ pid }) => pid === survivor.pid)).toHaveLength(10)
       expect(fixture.ledger.entries('finish')).toHaveLength(10)
-      console.log(
-        (
-          await (
-            await import('kysely')
-          ).sql`select job_ref, outcome, cause from holdfast_recoveries`
-            .execute(fixture.db)
-            .catch(async () =>
-              (await import('kysely')).sql`select * from holdfast_recoveries`.execute(fixture.db),
-            )
-        ).rows,
-      )
+      expect((await fixture.recoveries()).map(({ outcome }) => outcome)).toEqual(Array(10).fill('requeued'))
       expect((await fixture.crashes()).map(({ count }) => Number(count))).toEqual(Array(10).fill(1))
       expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
     },

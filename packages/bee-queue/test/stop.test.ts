@@ -58,10 +58,14 @@ describe('a worker process that stops', () => {
     expect((await fixture.holds()).waiting).toHaveLength(1)
   })
 
-  it.each(['stop', 'close'])('with a backlog strands nothing (%s)', async (how) => {
+  it.each([
+    ['stop', 'settings'],
+    ['close', 'settings'],
+    ['close', 'ioredis 4'],
+  ] as const)('with a backlog strands nothing (%s, %s)', async (how, client) => {
     for (let round = 0; round < 5; round++) {
       const before = (await fixture.holds()).succeeded.length
-      const worker = await fixture.worker({ concurrency: 20, settings: { stallInterval: 60_000 } })
+      const worker = await fixture.worker({ concurrency: 20, client, settings: { stallInterval: 60_000 } })
       const jobs = Array.from({ length: 150 }, () => fixture.add())
       await until(async () => (await fixture.holds()).succeeded.length > before + 20)
       worker.send(how)

@@ -3,8 +3,8 @@ import { PRELUDE } from './prelude.js'
 /**
  * Makes a process the owner of a job that bee-queue gave it.
  *
- * ARGV: id, timestamp, token, its process, token of this process that may be replaced or ''.
- * Answers `ours` with the server and the stored text; `theirs` or `mine` with the owner; `gone`, when the job was
+ * ARGV: id, timestamp, token, its process, token of this process that may be replaced or '', ms that the process is
+ * believed alive, ms that this is kept. Answers `ours` with the server and the stored text; `theirs` or `mine` with the owner; `gone`, when the job was
  * taken back meanwhile.
  */
 export const BEGIN = `${PRELUDE}
@@ -19,5 +19,7 @@ end
 local raw = redis.call('hget', JOBS, id)
 if raw and not listed(ACTIVE, id) and same(raw, timestamp) then return {'gone'} end
 redis.call('hset', OWNERS, field, token)
+-- Whoever owns a job is known to be alive, also before its first heartbeat.
+redis.call('set', ALIVE .. me, ARGV[6] .. ':' .. ARGV[7], 'px', ARGV[7])
 return {'ours', server(), raw}
 `
