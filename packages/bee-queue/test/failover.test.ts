@@ -17,7 +17,7 @@ describe('Redis that fails over to a replica while jobs run', () => {
       String(await replica.command('info', 'replication')).includes('master_link_status:up'),
     )
     address = await TcpSwitch.to(master.server.port)
-    fixture = await Fixture.create({ redis: address.url })
+    fixture = await Fixture.create({ redis: address.through(master.url) })
   })
   afterEach(async () => {
     await fixture[Symbol.asyncDispose]()

@@ -2,6 +2,7 @@ import { legDatabase, servicesOf, until } from '@holdfast/chaos'
 import { type RunningService, type Services, startServices } from '@holdfast/services'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
+import { TcpSwitch } from './support/tcp-switch.js'
 
 describe('the monitor’s database away', () => {
   let services: Services
@@ -63,6 +64,27 @@ describe('the monitor’s database away', () => {
       fixture.ledger.entries('start', job.id).map(({ detail }) => (detail as { retries: number }).retries),
     ).toEqual([2, 2])
     expect(fixture.ledger.entries('retrying')).toEqual([])
+  })
+
+  it('for one process alone: the others leave it what it runs while it beats in Redis', async () => {
+    const proxy = await TcpSwitch.to(database.port)
+    try {
+      const cutOff = await fixture.worker({ url: proxy.through(fixture.database.url) })
+      const job = await fixture.add({ gate: 'open', result: 1 })
+      await fixture.started(1)
+      const other = await fixture.worker()
+      proxy.switchTo(1)
+      const failed = await other.message<{ error: string }>('recoveryFailed')
+      expect(failed.error).toContain('still beats in Redis')
+      fixture.ledger.openGate('open')
+      await fixture.succeeded(1)
+      expect(await other.message('recovered')).toMatchObject({ outcome: 'finished', crashes: 1 })
+      await fixture.settled()
+      expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
+      expect(fixture.ledger.entries('succeeded').map(({ pid }) => pid)).toEqual([cutOff.pid])
+    } finally {
+      await proxy[Symbol.asyncDispose]()
+    }
   })
 
   it('with run-unprotected: jobs that come run all the same, and it is said', async () => {

@@ -118,6 +118,18 @@ describe('beside bee-queue’s own stall check', () => {
     expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
   })
 
+  it('a job that was taken back between its pop and its handler is not begun, and runs once', async () => {
+    await fixture.worker({ concurrency: 1, lag: 500, settings: { stallInterval: 60_000 } })
+    const job = await fixture.add()
+    await until(async () => (await fixture.holds()).active.length === 1)
+    await fixture.command('lrem', 'active', 0, job.id)
+    await fixture.command('lpush', 'waiting', job.id)
+    await fixture.succeeded(1)
+    await fixture.add()
+    await fixture.succeeded(2)
+    expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
+  })
+
   it('the only process there is, killed and started once again, has its jobs back', async () => {
     const victim = await fixture.worker()
     await fixture.add({ gate: 'open' })

@@ -31,8 +31,15 @@ export class TcpSwitch implements AsyncDisposable {
     return proxy
   }
 
-  get url(): string {
-    return `redis://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** The address of a service as it is through this proxy. */
+  through(url: string): string {
+    const through = new URL(url)
+    through.port = String(this.port)
+    return through.href
   }
 
   /** Cuts every connection; new ones go to `target`. */
