@@ -15,6 +15,11 @@ const HINT_AFTER = 10_000
 
 const notStarted = (): Error => new Error('Jobs wait for the monitor: `await monitor.start()`.')
 
+const notWrapped = (queue: string): Error =>
+  new Error(
+    `The jobs of queue ${JSON.stringify(queue)} are not protected: wrap its handler, queue.process(adapter.track(handler)).`,
+  )
+
 export interface QueueParts {
   /** The adapter's name. */
   readonly name: string
@@ -41,6 +46,7 @@ export class ProtectedQueue {
   readonly #inHand = new Set<Delivery>()
   #tokens = 0
   #stopping = false
+  #warned = false
   #presence: Presence | undefined
   #stopStallCheck = (): void => undefined
   #emptied: (() => void)[] = []
@@ -160,7 +166,11 @@ export class ProtectedQueue {
 
   async #end(error: unknown, data: unknown, job: BeeJobInternals): Promise<Finished> {
     const known = this.#deliveries.get(job)
-    if (known === undefined) return this.#finish.call(this.queue, error, data, job)
+    if (known === undefined) {
+      if (!this.#warned) this.report(notWrapped(this.queue.name))
+      this.#warned = true
+      return this.#finish.call(this.queue, error, data, job)
+    }
     const { delivery, options } = known
     // bee-queue's timeout, before the handler has begun: that is not the job's fault.
     if (delivery.state === 'beginning') delivery.cancel()

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { afterEach, describe, expect, it } from 'vitest'
 import { beeQueueAdapter } from '../src/index.js'
 import { BeeQueue, type ClientKind, type Queue, redisOf } from './support/bee.js'
+import { Fixture } from './support/fixture.js'
 
 const require = createRequire(import.meta.url)
 const url = process.env.HOLDFAST_REDIS_URL!
@@ -66,6 +67,20 @@ describe('the options of the adapter', () => {
     expect(() => adapter.handOff(async () => undefined, { concurrency: 0 })).toThrow(
       /concurrency must be a whole number/,
     )
+  })
+
+  it('don’t protect a handler that is not wrapped, and say so once', async () => {
+    const fixture = await Fixture.create()
+    try {
+      const worker = await fixture.worker({ way: 'unwrapped' })
+      for (let n = 0; n < 3; n++) await fixture.add()
+      await fixture.succeeded(3)
+      const { message } = await worker.message<{ message: string }>('queueError')
+      expect(message).toMatch(/not protected: wrap its handler, queue.process\(adapter.track\(handler\)\)/)
+      expect(worker.messages.filter((m) => (m as { type?: string }).type === 'queueError')).toHaveLength(1)
+    } finally {
+      await fixture[Symbol.asyncDispose]()
+    }
   })
 
   it('name the queue of a job that is not among them', async () => {

@@ -16,7 +16,7 @@ export interface WorkerOptions {
   readonly client?: ClientKind
   readonly concurrency?: number
   /** @default 'track' */
-  readonly way?: 'track' | 'callback' | 'handOff' | 'plain'
+  readonly way?: 'track' | 'callback' | 'handOff' | 'unwrapped' | 'plain'
   readonly handOffConcurrency?: number
   readonly monitor?: Partial<TaskMonitorOptions>
   /** Milliseconds between bee-queue's pop and our wrapper. */
@@ -118,7 +118,7 @@ for (const queue of queues) {
 
 function handlerOf(queue: Queue): (this: unknown, job: never, done: never) => unknown {
   const { way = 'track', handOffConcurrency = 50 } = options
-  if (way === 'plain') return (job) => work(queue, job)
+  if (way === 'plain' || way === 'unwrapped') return (job) => work(queue, job)
   if (way === 'handOff')
     return adapter.handOff((job) => work(queue, job), { concurrency: handOffConcurrency }) as never
   if (way === 'track') return adapter.track((job) => work(queue, job)) as never
