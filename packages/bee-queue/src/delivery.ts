@@ -135,8 +135,11 @@ export class Delivery {
     const { lease, kept } = presenceTimes(config)
     this.#token = newToken(processId)
     let stale = ''
-    for (;;) {
-      if (this.#cancelled.signal.aborted || link.closed) return false
+    while (!link.closed) {
+      if (this.#cancelled.signal.aborted) {
+        await this.#giveBack()
+        return false
+      }
       let answer: unknown[]
       try {
         const begun = link.run(BEGIN, id, this.#timestamp, this.#token, processId, stale, lease, kept)
@@ -155,9 +158,8 @@ export class Delivery {
       this.#server = String(first)
       this.#text = textOf(this.job, stored)
       if (!this.#cancelled.signal.aborted) return true
-      await this.#giveBack()
-      return false
     }
+    return false
   }
 
   /** Waits for the database, unless the monitor says to run without. */

@@ -1,6 +1,7 @@
 import type { BeeQueueInternals } from './bee-queue.js'
 import type { RedisLink } from './redis-link.js'
 import { PHANTOMS } from './scripts/phantoms.js'
+import { UNATTENDED } from './scripts/unattended.js'
 
 export interface StallCheckParts {
   readonly queue: BeeQueueInternals
@@ -15,12 +16,22 @@ export interface StallCheckParts {
  */
 export function startStallCheck({ queue, link, report }: StallCheckParts): () => void {
   let busy = false
+  let warned = false
   const check = async (): Promise<void> => {
     if (busy || queue.paused || link.closed) return
     busy = true
     try {
       if (!queue.checkTimer) await queue.checkStalledJobs()
       const removed = (await link.run(PHANTOMS)) as string[]
+      if (!warned && Number(await link.run(UNATTENDED)) > 0) {
+        warned = true
+        report(
+          new Error(
+            `Delayed jobs of queue ${queue.name} wait, among them those that are retried with a backoff, and no queue ` +
+              'activates them: make one with { activateDelayedJobs: true }.',
+          ),
+        )
+      }
       if (removed.length > 0) {
         report(
           new Error(`bee-queue had ids without a job among the active ones; removed: ${removed.join(', ')}.`),

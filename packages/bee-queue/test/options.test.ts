@@ -83,6 +83,28 @@ describe('the options of the adapter', () => {
     }
   })
 
+  it.each([false, true])(
+    'tell of delayed jobs that nobody activates (activateDelayedJobs %s)',
+    async (activateDelayedJobs) => {
+      const fixture = await Fixture.create()
+      try {
+        const settings = { stallInterval: 200, activateDelayedJobs, delayedDebounce: 10 }
+        const worker = await fixture.worker({ settings })
+        await fixture.add({ failFirst: 1 }, (job) => job.retries(1).backoff('fixed', 700))
+        if (activateDelayedJobs) await fixture.succeeded(1)
+        else
+          expect((await worker.message<{ message: string }>('queueError')).message).toMatch(
+            /activateDelayedJobs: true/,
+          )
+        expect(worker.messages.filter((m) => (m as { type?: string }).type === 'queueError')).toHaveLength(
+          activateDelayedJobs ? 0 : 1,
+        )
+      } finally {
+        await fixture[Symbol.asyncDispose]()
+      }
+    },
+  )
+
   it('name the queue of a job that is not among them', async () => {
     const adapter = beeQueueAdapter({ queues: [queueOf({ port })] })
     const stranger = queueOf({ port }, { prefix: 'other' })

@@ -134,19 +134,36 @@ describe('Redis that restarts with its data', () => {
     expect(worker.process.exitCode).toBeNull()
   })
 
+  it('and hangs before for many leases is no death of its workers', async () => {
+    await fixture.worker()
+    await fixture.worker()
+    for (let n = 0; n < 4; n++) await fixture.add({ gate: 'open' })
+    await fixture.started(4)
+    await redis.server.pause()
+    fixture.ledger.openGate('open')
+    await until(() => fixture.ledger.entries('finish').length === 4)
+    const since = performance.now()
+    await until(() => performance.now() - since > 3_000, { what: 'every lease in Redis has long run out' })
+    await redis.server.resume()
+    await fixture.succeeded(4)
+    await fixture.settled()
+    expect(fixture.ledger.entries('start')).toHaveLength(4)
+    expect(await fixture.recoveries()).toEqual([])
+  })
+
   it('has every job of dead workers back, though all died with it', async () => {
-    const victims = [await fixture.worker({ concurrency: 100 }), await fixture.worker({ concurrency: 100 })]
-    for (let n = 0; n < 200; n++) await fixture.add({ gate: 'open' })
-    await fixture.started(200)
+    const victims = [await fixture.worker({ concurrency: 600 }), await fixture.worker({ concurrency: 600 })]
+    await Promise.all(Array.from({ length: 1_200 }, () => fixture.add({ gate: 'open' })))
+    await fixture.started(1_200)
     await redis.server.stop('immediate')
     for (const victim of victims) await victim.kill()
     await redis.server.start()
-    await fixture.worker({ concurrency: 200 })
-    await fixture.started(400)
+    await fixture.worker({ concurrency: 1_200, monitor: { recoveryRate: 1_000 } })
+    await fixture.started(2_400)
     fixture.ledger.openGate('open')
-    await fixture.succeeded(200)
+    await fixture.succeeded(1_200)
     await fixture.settled()
-    expect(fixture.ledger.entries('finish')).toHaveLength(200)
+    expect(fixture.ledger.entries('finish')).toHaveLength(1_200)
   })
 })
 

@@ -66,6 +66,21 @@ describe('the monitor’s database away', () => {
     expect(fixture.ledger.entries('retrying')).toEqual([])
   })
 
+  it('has jobs that wait for it given back when their process stops', async () => {
+    const leaver = await fixture.worker({ drain: 100, settings: { stallInterval: 60_000 } })
+    await database.stop('immediate')
+    for (let n = 0; n < 3; n++) await fixture.add({}, (job) => job.retries(2))
+    await until(async () => (await fixture.command('hlen', 'holdfast:owners')) === 3)
+    leaver.send('stop')
+    await until(async () => (await fixture.holds()).waiting.length === 3)
+    expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
+    await database.start()
+    await fixture.worker()
+    await fixture.succeeded(3)
+    for (const { detail } of fixture.ledger.entries('start')) expect(detail).toMatchObject({ retries: 2 })
+    expect(fixture.ledger.entries('start')).toHaveLength(3)
+  })
+
   it('for one process alone: the others leave it what it runs while it beats in Redis', async () => {
     const proxy = await TcpSwitch.to(database.port)
     try {
