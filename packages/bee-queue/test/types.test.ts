@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, it } from 'vitest'
 
 const folder = fileURLToPath(new URL('../node_modules/.cache/types/', import.meta.url))
-const tsc = fileURLToPath(new URL('../../../node_modules/.bin/tsc', import.meta.url))
+const tsc = join(fileURLToPath(new URL('../../../', import.meta.url)), 'node_modules/.bin/tsc')
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
