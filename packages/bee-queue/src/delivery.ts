@@ -265,7 +265,8 @@ export class Delivery {
     const answer = await link.run(RECLAIM, this.job.id, this.#timestamp, this.#token, this.#text, handedOff)
     if (answer === 'theirs') {
       this.abort(new TaskLostError(`Job ${this.job.id} was begun by another process. Discard the result.`))
-    } else this.#server = server
+    } else if (answer === 'ours') this.#server = server
+    // Reused: its end must not be written over the other job, which `FINISH` sees to while Redis is another than it was.
   }
 
   /** Ends the task. */

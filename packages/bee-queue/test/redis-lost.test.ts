@@ -85,6 +85,27 @@ describe('Redis that comes back empty', () => {
     expect(recovery!.new_job_ref).not.toBe(recovery!.job_ref)
   })
 
+  it('and is told the id of a running job anew by its producer keeps the new job, whatever becomes of the old', async () => {
+    const worker = await fixture.worker({ concurrency: 1 })
+    const old = await fixture.add({ gate: 'open', result: 'old' }, (job) => job.setId('mine'))
+    await fixture.started(1)
+    // In one go, so that the worker comes too late to show its job again.
+    worker.pause()
+    await redis.restart()
+    const anew = fixture.queue.createJob({ result: 'new' }) as unknown as { toData(): string }
+    await fixture.command('hset', 'jobs', old.id, anew.toData())
+    await fixture.command('lpush', 'waiting', old.id)
+    worker.resume()
+    fixture.ledger.openGate('open')
+    await until(() => fixture.ledger.entries('finish').length === 2)
+    await fixture.settled()
+    expect(fixture.ledger.entries('succeeded').map(({ detail }) => detail)).toEqual(['new'])
+    expect(JSON.parse(await fixture.command('hget', 'jobs', 'mine'))).toMatchObject({
+      data: { result: 'new' },
+    })
+    expect(await worker.message('queueError')).toBeDefined()
+  })
+
   it('gets the end of a job that was reached while it was away', async () => {
     await fixture.worker()
     const job = await fixture.add({ gate: 'open', result: 'late' })

@@ -13,8 +13,7 @@ local field = id .. '@' .. timestamp
 local owner = redis.call('hget', OWNERS, field)
 if owner ~= token then
   if owner then return 'lost' end
-  if ARGV[5] == '1' and not listed(ACTIVE, id) then return 'done' end
-  if server() == ARGV[4] then return 'lost' end
+  if server() == ARGV[4] then return ARGV[5] == '1' and not listed(ACTIVE, id) and 'done' or 'lost' end
   -- Redis has lost who owns it. Nobody else has begun it, since then.
   local raw = redis.call('hget', JOBS, id)
   if raw and not same(raw, timestamp) then return 'reused' end

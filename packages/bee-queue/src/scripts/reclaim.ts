@@ -11,10 +11,10 @@ local id, timestamp, token, raw, handed_off = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local field = id .. '@' .. timestamp
 local owner = redis.call('hget', OWNERS, field)
 if owner and owner ~= token then return 'theirs' end
-redis.call('hset', OWNERS, field, token)
 count_past(id)
 local stored = redis.call('hget', JOBS, id)
 if stored and not same(stored, timestamp) then return 'reused' end
+redis.call('hset', OWNERS, field, token)
 if handed_off then return 'ours' end
 if redis.call('sismember', SUCCEEDED, id) == 1 or redis.call('sismember', FAILED, id) == 1 then return 'ours' end
 if not stored then redis.call('hset', JOBS, id, raw) end
