@@ -38,7 +38,10 @@ export interface DeliveryParts {
   holds(token: string): boolean
 }
 
-/** `beginning`: its handler has not begun. `refused`: nor will it, and bee-queue shall write nothing of it. */
+/**
+ * `beginning`: its handler has not begun. `refused`: nor will it, and bee-queue shall write nothing of it. `ended`: its
+ * end is written, or on its way.
+ */
 type State = 'beginning' | 'refused' | 'running' | 'ended'
 
 /** One time that bee-queue gave a job to this process. */
@@ -246,6 +249,8 @@ export class Delivery {
    * @param keeps the job stays this process's, as when it is handed off
    */
   async write(commands: readonly (string | number)[][], keeps = false): Promise<boolean> {
+    // Said before, or what is shown anew after a loss of data could come after the end.
+    if (!keeps) this.#state = 'ended'
     const words = commands.flatMap((command) => [command.length, ...command])
     const answer = await this.#patiently((tries) =>
       this.#parts.link.run(
@@ -253,7 +258,6 @@ export class Delivery {
         ...[tries > 1 ? '1' : '', keeps ? '1' : '', ...words],
       ),
     )
-    if (!keeps) this.#state = 'ended'
     return answer === 'done'
   }
 

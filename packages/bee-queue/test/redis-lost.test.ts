@@ -106,19 +106,38 @@ describe('Redis that comes back empty', () => {
     expect(await worker.message('queueError')).toBeDefined()
   })
 
-  it('gets the end of a job that was reached while it was away', async () => {
-    await fixture.worker()
-    const job = await fixture.add({ gate: 'open', result: 'late' })
-    await fixture.started(1)
-    await redis.server.stop('immediate')
-    fixture.ledger.openGate('open')
-    await until(() => fixture.ledger.entries('finish').length === 1)
-    await redis.server.start()
-    await until(() => fixture.ledger.entries('succeeded').length === 1)
-    await fixture.settled()
-    expect((await fixture.holds()).succeeded).toEqual([job.id])
-    expect(fixture.ledger.entries('start')).toHaveLength(1)
-  })
+  it.each([false, true])(
+    'gets the ends of jobs that were reached while it was away, once (removeOnSuccess %s)',
+    async (removeOnSuccess) => {
+      const settings = { removeOnSuccess, stallInterval: 200 }
+      await fixture.worker({ settings, concurrency: 30 })
+      for (let n = 0; n < 30; n++) await fixture.add({ gate: n % 2 === 0 ? 'first' : 'second' })
+      await fixture.started(30)
+      // The ends of some are under way when it goes, those of others come when it is gone.
+      fixture.ledger.openGate('first')
+      await redis.server.stop('immediate')
+      fixture.ledger.openGate('second')
+      await until(() => fixture.ledger.entries('finish').length === 30)
+      await redis.server.start()
+      await until(() => fixture.ledger.entries('succeeded').length === 30)
+      await fixture.settled()
+      // Whatever were left among the active ones would run again with the next checks.
+      for (let n = 0; n < 3; n++) {
+        const proof = await fixture.command('incr', 'id')
+        await fixture.command(
+          'hset',
+          'jobs',
+          `proof ${proof}`,
+          `{"data":{},"options":{"timestamp":${n},"stacktraces":[]}}`,
+        )
+        await fixture.command('lpush', 'active', `proof ${proof}`)
+        await until(() => fixture.ledger.entries('succeeded', `proof ${proof}`).length === 1)
+      }
+      expect(fixture.ledger.entries('start')).toHaveLength(33)
+      expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
+      expect((await fixture.holds()).active).toEqual([])
+    },
+  )
 })
 
 describe('Redis that restarts with its data', () => {
