@@ -16,6 +16,7 @@ import type { RedisLink } from './redis-link.js'
 import { BEGIN } from './scripts/begin.js'
 import { FINISH } from './scripts/finish.js'
 import { GIVE_BACK } from './scripts/give-back.js'
+import { LEAVE } from './scripts/leave.js'
 import { RECLAIM } from './scripts/reclaim.js'
 
 /** Milliseconds between tries while Redis or the database is away. */
@@ -36,6 +37,8 @@ export interface DeliveryParts {
   newToken(processId: string): string
   /** Whether a delivery of this process has the token. */
   holds(token: string): boolean
+  /** Whether Redis may have lost who owns what not long ago, as far as this process knows. */
+  doubts(server: string, patience: number): boolean
 }
 
 /**
@@ -102,6 +105,13 @@ export class Delivery {
     const { processId } = monitor
     if (!(await this.#own(monitor))) return this.#refuse()
     try {
+      if (
+        this.#parts.doubts(this.#server, monitor.config.orphanThreshold) &&
+        (await this.#isElsewhere(monitor))
+      ) {
+        await this.#patiently(() => this.#parts.link.run(LEAVE, this.job.id, this.#timestamp, this.#token))
+        return this.#refuse()
+      }
       await this.#parts.place?.(this.#cancelled.signal)
       this.#cancelled.signal.throwIfAborted()
       this.#task = await this.#register(monitor)
@@ -163,6 +173,23 @@ export class Delivery {
       if (!this.#cancelled.signal.aborted) return true
     }
     return false
+  }
+
+  /**
+   * Whether a living process has the job in flight, though Redis has forgotten that it owns it. It will say so again; what
+   * it finishes is accepted.
+   */
+  async #isElsewhere(monitor: TaskMonitor): Promise<boolean> {
+    const { name, prefix } = this.#parts
+    const jobRef = jobRefOf({ prefix, id: this.job.id, timestamp: this.#timestamp })
+    try {
+      const holder = await monitor.holderOf(jobRef, name)
+      return holder !== undefined && holder !== monitor.processId
+    } catch (error) {
+      // Registering waits for the database too, or goes on without.
+      if (DatabaseError.is(error)) return false
+      throw error
+    }
   }
 
   /** Waits for the database, unless the monitor says to run without. */

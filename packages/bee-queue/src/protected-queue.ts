@@ -44,6 +44,8 @@ export class ProtectedQueue {
   readonly #deliveries = new WeakMap<BeeJobInternals, { delivery: Delivery; options: DeliveryOptions }>()
   /** Those that have not ended. */
   readonly #inHand = new Set<Delivery>()
+  /** The Redis that jobs begin on, and since when. */
+  #known = { server: '', since: 0 }
   #tokens = 0
   #stopping = false
   #warned = false
@@ -98,6 +100,7 @@ export class ProtectedQueue {
       ...{ ...options, ...this.#parts, link: this.link, prefix: this.prefix },
       newToken: (processId) => `${processId}#${++this.#tokens}`,
       holds: (token) => [...this.#inHand].some((other) => other.token === token),
+      doubts: (server, patience) => this.#doubts(server, patience),
     })
     this.#deliveries.set(job, { delivery, options })
     this.#inHand.add(delivery)
@@ -185,6 +188,11 @@ export class ProtectedQueue {
     const finished = await this.finish(delivery, { error, data, keeps: handsOff })
     if (handsOff) options.onAcknowledged(delivery, finished !== undefined)
     return finished
+  }
+
+  #doubts(server: string, patience: number): boolean {
+    if (this.#known.server !== server) this.#known = { server, since: performance.now() }
+    return performance.now() - this.#known.since < patience
   }
 
   async #connected(client: RedisClient): Promise<void> {

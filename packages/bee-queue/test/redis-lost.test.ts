@@ -85,6 +85,28 @@ describe('Redis that comes back empty', () => {
     expect(recovery!.new_job_ref).not.toBe(recovery!.job_ref)
   })
 
+  it('and is given a running job again, before its worker has shown it anew, leaves the job to that worker', async () => {
+    const monitor = { orphanThreshold: 6_000 }
+    const first = await fixture.worker({ monitor })
+    const job = await fixture.add({ gate: 'open', result: 1 })
+    await fixture.started(1)
+    const text = await fixture.command<string>('hget', 'jobs', job.id)
+    await fixture.worker({ monitor })
+    first.pause()
+    await redis.restart()
+    await fixture.command('hset', 'jobs', job.id, text)
+    await fixture.command('lpush', 'waiting', job.id)
+    await until(async () => (await fixture.holds()).active.length === 1, { what: 'the other has popped it' })
+    await until(async () => (await fixture.command('hlen', 'holdfast:owners')) === 0)
+    first.resume()
+    await until(async () => (await fixture.command('hlen', 'holdfast:owners')) === 1)
+    fixture.ledger.openGate('open')
+    await fixture.succeeded(1)
+    await fixture.settled()
+    expect(fixture.ledger.entries('start').map(({ pid }) => pid)).toEqual([first.pid])
+    expect(fixture.ledger.entries('succeeded').map(({ pid }) => pid)).toEqual([first.pid])
+  })
+
   it('and is told the id of a running job anew by its producer keeps the new job, whatever becomes of the old', async () => {
     const worker = await fixture.worker({ concurrency: 1 })
     const old = await fixture.add({ gate: 'open', result: 'old' }, (job) => job.setId('mine'))

@@ -18,6 +18,12 @@ export function fullTaskId(processId: string, taskId: string): string {
   return `${processId}/${taskId}`
 }
 
+/** The task id, given it or the full id of a task of this process. */
+export function taskIdIn(processId: string, id: string): string {
+  const prefix = `${processId}/`
+  return id.startsWith(prefix) ? id.slice(prefix.length) : id
+}
+
 /**
  * Whether a value can be an id, a jobRef or the name of a queue. A trailing space would not count on MySQL, which pads
  * when it compares.

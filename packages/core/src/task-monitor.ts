@@ -8,7 +8,7 @@ import { findAdapter } from './find-adapter.js'
 import { GcLocks } from './gc-locks.js'
 import { HandOver } from './hand-over.js'
 import { Heartbeat } from './heartbeat.js'
-import { fullTaskId } from './identity.js'
+import { fullTaskId, taskIdIn } from './identity.js'
 import type { Incarnation } from './incarnation.js'
 import { Membership } from './membership.js'
 import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
@@ -17,6 +17,7 @@ import { Quarantine } from './quarantine.js'
 import { Recovery } from './recovery/recovery.js'
 import { Registrar } from './registrar.js'
 import { clearTables } from './store/clear.js'
+import { livingHolder } from './store/processes.js'
 import { readStats } from './store/stats.js'
 import { openStore, type Store } from './store/store.js'
 import { hasTask } from './store/tasks.js'
@@ -90,8 +91,7 @@ export class TaskMonitor implements AsyncDisposable {
       onDead: () => this.#heartbeat.beatNow(),
       onGivenBack: (owner) => this.#handOver.recover(owner),
     })
-    const queues = adapters.map(({ name }) => name)
-    this.#sweep = { ...shared, recovery, queues }
+    this.#sweep = { ...shared, recovery, queues: adapters.map(({ name }) => name) }
     this.#sweepers = adapters.map((adapter) => new Sweeper({ ...this.#sweep, adapter, current }))
     this.#locks = new GcLocks(store, config)
     this.quarantine = new Quarantine({ ...shared, byProcess: () => this.processId })
@@ -215,14 +215,22 @@ export class TaskMonitor implements AsyncDisposable {
    */
   async unregister(task: TaskHandle | string): Promise<void> {
     if (typeof task !== 'string') return task.complete()
-    return this.#database('unregister a task', () => this.#registrar.unregister(this.#ownId(task)))
+    return this.#database('unregister a task', () =>
+      this.#registrar.unregister(taskIdIn(this.processId, task)),
+    )
   }
 
   /** Whether the database has the task in flight in this process. */
   isRegistered(task: TaskHandle | string): Promise<boolean> {
-    const id = typeof task === 'string' ? this.#ownId(task) : task.id
+    const id = typeof task === 'string' ? taskIdIn(this.processId, task) : task.id
     const processId = typeof task === 'string' ? this.processId : task.fullId.split('/', 1)[0]!
     return this.#database('look up a task', () => hasTask(this.#store, processId, id))
+  }
+
+  /** The living process that has a job in flight, if there is one. @throws DatabaseError, ConfigError */
+  async holderOf(jobRef: string, queue?: string): Promise<string | undefined> {
+    const { name } = findAdapter(this.#adapters, queue)
+    return this.#database('look up a job', () => livingHolder(this.#store, name, jobRef))
   }
 
   /**
@@ -234,7 +242,7 @@ export class TaskMonitor implements AsyncDisposable {
    */
   updateHeartbeats(tasks?: readonly (TaskHandle | string)[]): Promise<number> {
     const { current } = this.#membership
-    const ids = tasks?.map((task) => (typeof task === 'string' ? this.#ownId(task) : task.id))
+    const ids = tasks?.map((task) => (typeof task === 'string' ? taskIdIn(this.processId, task) : task.id))
     return this.#database('update heartbeats', () => current.updateProgress(ids))
   }
 
@@ -372,12 +380,6 @@ export class TaskMonitor implements AsyncDisposable {
         this.#events.fail(`adapter ${JSON.stringify(adapter.name)} failed after an eviction`, error),
       )
     }
-  }
-
-  /** The task id, given it or the full id of a task of this process. */
-  #ownId(id: string): string {
-    const prefix = `${this.processId}/`
-    return id.startsWith(prefix) ? id.slice(prefix.length) : id
   }
 
   #database<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -137,6 +137,15 @@ describe('the pieces of a monitor, each by itself', () => {
       expect(await enqueuedRefs(fixture.db)).toEqual([])
     })
 
+    it('know who has a job in flight, also elsewhere', async () => {
+      const [one, two] = [await listed(), await listed()]
+      const task = await one.register({ payload: null, jobRef: 'a' })
+      expect([await one.holderOf('a'), await two.holderOf('a')]).toEqual([one.processId, one.processId])
+      await task.complete()
+      expect(await two.holderOf('a')).toBeUndefined()
+      await expect(two.holderOf('a', 'none')).rejects.toMatchObject({ code: 'HOLDFAST_CONFIG' })
+    })
+
     it('don’t know what another has taken over, or has claimed to recover', async () => {
       const one = await listed()
       const lost = await one.register({ payload: null, jobRef: 'a' })

@@ -36,6 +36,7 @@ describe('a URL in the environment', () => {
 
   test('stands for its own service only', async () => {
     vi.stubEnv('HOLDFAST_MYSQL_URL', 'mysql://root@db.example/test')
+    vi.stubEnv('HOLDFAST_REDIS_URL', undefined)
     await using services = await startServices(['mysql', 'redis'])
     expect(services.get('mysql')).toMatchObject({ managed: false, port: 3306 })
     expect(services.get('redis')).toMatchObject({ managed: true })

@@ -142,6 +142,20 @@ export async function isAlive({ db, tables }: Store, processId: string): Promise
   return rows.length === 1
 }
 
+/** The living process that has a job in flight, if there is one. */
+export async function livingHolder(
+  { db, dialect, tables }: Store,
+  queue: string,
+  jobRef: string,
+): Promise<string | undefined> {
+  const { rows } = await sql<{ process_id: string }>`
+    select p.process_id from ${tables.tasks} as t
+    join ${tables.processes} as p on p.process_id = t.process_id
+    where t.queue = ${queue} and t.job_ref = ${jobRef} and t.claim_token is null
+      and p.state = 'alive' and p.lease_expires_at >= ${dialect.now}`.execute(db)
+  return rows[0]?.process_id
+}
+
 /** Forgets processes that are not alive and own nothing any more. */
 export async function deleteEmptyProcesses(store: Store): Promise<void> {
   const { tables } = store

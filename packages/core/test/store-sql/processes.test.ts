@@ -8,6 +8,7 @@ import {
   insertProcess,
   isAlive,
   listProcesses,
+  livingHolder,
   releaseProcess,
 } from '../../src/store/processes.js'
 import { fast } from '../support/fast.js'
@@ -106,6 +107,21 @@ describe('processes in SQL', () => {
     expect(await on.golden('is-alive', (store) => isAlive(store, 'p'))).toBe(true)
     await addProcess(on.db, 'dead', { state: 'dead' })
     expect([await isAlive(on.store, 'dead'), await isAlive(on.store, 'gone')]).toEqual([false, false])
+  })
+
+  it('livingHolder finds who has a job in flight, unless that process may be dead or the row is being recovered', async () => {
+    await addProcess(on.db, 'p')
+    await addProcess(on.db, 'late', { leaseMs: -1_000 })
+    await addProcess(on.db, 'dead', { state: 'dead' })
+    await addTask(on.db, 'p', 'a', { jobRef: 'of p' })
+    await addTask(on.db, 'p', 'b', { jobRef: 'claimed', claim: { by: 'p', token: 't', ms: HOUR } })
+    await addTask(on.db, 'late', 'c', { jobRef: 'of late' })
+    await addTask(on.db, 'dead', 'd', { jobRef: 'of dead' })
+    expect(await on.golden('living-holder', (store) => livingHolder(store, 'table', 'of p'))).toBe('p')
+    for (const ref of ['of late', 'of dead', 'claimed', 'of nobody']) {
+      expect(await livingHolder(on.store, 'table', ref), ref).toBeUndefined()
+    }
+    expect(await livingHolder(on.store, 'other', 'of p')).toBeUndefined()
   })
 
   it('releaseProcess ends a life that goes on, and leaves a dead one dead', async () => {
