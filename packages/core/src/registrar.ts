@@ -126,7 +126,8 @@ export class Registrar {
       this.#parts.onDead()
       throw incarnation.lost()
     }
-    if (incarnation.ended) throw incarnation.lost()
+    // It may have taken so long that this process counts as dead by now: whoever begins must know that it lives.
+    if (incarnation.ended || incarnation.lease.expired) await incarnation.confirm()
     return this.#handle(task, options, incarnation, entry)
   }
 

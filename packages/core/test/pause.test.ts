@@ -32,6 +32,21 @@ describe('a process paused for longer than its lease', () => {
     expect(await taskRows(fixture.db)).toEqual([])
   })
 
+  it('while it registers a task begins nothing on waking, though the task was written', async () => {
+    const { child } = await fixture.holder()
+    const survivor = await fixture.started()
+    const recovered = new Promise((resolve) => survivor.on('recovered', resolve))
+    await fixture.db.transaction().execute(async (trx) => {
+      const all = sql`select process_id from holdfast_processes where process_id <> ${survivor.processId} for update`
+      await all.execute(trx)
+      child.send({ registerThenBlock: 6_000 })
+      await child.message('blocking')
+    })
+    expect(await recovered).toMatchObject({ jobRef: 'late', outcome: 'requeued' })
+    expect(await child.message('late')).toEqual({ type: 'late', code: 'HOLDFAST_TASK_LOST' })
+    expect(await enqueuedRefs(fixture.db)).toEqual(['late'])
+  })
+
   it('does not judge the others on waking, though all their heartbeats look old', async () => {
     const holders = await Promise.all(refs(3).map((ref) => fixture.holder({ refs: [ref] })))
     for (const { child } of holders) child.pause()

@@ -58,6 +58,20 @@ process.on('message', async (message) => {
     // In the same turn, before any timer and any message.
     send({ type: 'blocked', leaseRemainingMs: monitor.health().leaseRemainingMs })
   }
+  if (typeof message === 'object' && message !== null && 'registerThenBlock' in message) {
+    const registering = monitor.register({ payload: null, jobRef: 'late' })
+    // The database is made to answer only when the event loop is blocked.
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    send({ type: 'blocking' })
+    await new Promise((resolve) => setImmediate(resolve))
+    const end = performance.now() + Number(message.registerThenBlock)
+    while (performance.now() < end);
+    const code = await registering.then(
+      () => 'ok',
+      (error) => error.code as string,
+    )
+    send({ type: 'late', code })
+  }
   if (message === 'versions') send({ type: 'versions', kysely: await kyselyVersion() })
   if (message === 'stop') {
     await monitor.stop({ drain: 0 })
