@@ -22,7 +22,8 @@ export interface BeeQueueAdapter extends QueueAdapter {
    * *Track*: wraps a handler, in its promise or its callback form: `queue.process(10, adapter.track(handler))`. The job
    * stays active in bee-queue while it runs; results, events, retries, timeouts and `close()` work as before.
    */
-  track<Data = unknown, Result = unknown>(
+  // biome-ignore lint/suspicious/noExplicitAny: as bee-queue's own types have it
+  track<Data = any, Result = any>(
     handler: BeeHandler<Data, Result>,
     options?: TrackOptions,
   ): WrappedHandler<Data, Result>
@@ -33,10 +34,8 @@ export interface BeeQueueAdapter extends QueueAdapter {
    *
    * @throws ConfigError for a wrong concurrency
    */
-  handOff<Data = unknown>(
-    handler: BeeHandler<Data, unknown>,
-    options: HandOffOptions,
-  ): WrappedHandler<Data, void>
+  // biome-ignore lint/suspicious/noExplicitAny: as bee-queue's own types have it
+  handOff<Data = any>(handler: BeeHandler<Data, unknown>, options: HandOffOptions): WrappedHandler<Data, void>
 }
 
 /**
@@ -64,8 +63,8 @@ export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapte
     name,
     capabilities: Object.freeze({ atomicRecovery: false, preservesJobId: true, delay: false }),
     recover: (jobs, context) => recoverJobs(protectedQueues, jobs, context),
-    onStart(monitor) {
-      for (const queue of protectedQueues) queue.start(monitor)
+    async onStart(monitor) {
+      await Promise.all(protectedQueues.map((queue) => queue.start(monitor)))
       // After what `stop()` hands over nothing of us needs Redis.
       monitor.on('stopped', () => {
         for (const queue of protectedQueues) void queue.close()

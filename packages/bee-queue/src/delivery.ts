@@ -39,6 +39,8 @@ export interface DeliveryParts {
   holds(token: string): boolean
   /** Whether Redis may have lost who owns what not long ago, as far as this process knows. */
   doubts(server: string, patience: number): boolean
+  /** The Redis that was met last. */
+  server(): string
 }
 
 /**
@@ -58,6 +60,7 @@ export class Delivery {
   #server = ''
   #text = ''
   #task: TaskHandle | undefined
+  #reclaiming = false
 
   constructor(job: BeeJobInternals, parts: DeliveryParts) {
     this.job = job
@@ -123,18 +126,24 @@ export class Delivery {
       this.#state = 'running' // It fails as any job fails.
       throw error
     }
-    // Its process died in between: what stands in Redis is the dead one's.
-    const reborn = !this.#task.fullId.startsWith(`${processId}/`)
-    if (this.#cancelled.signal.aborted || reborn) {
+    if (!(await this.#mayRun(processId))) {
       await this.#giveBack()
       await this.endRow()
       return this.#refuse()
     }
     const { signal } = this.#task
     signal.addEventListener('abort', () => this.abort(signal.reason), { once: true })
-    if (signal.aborted) this.abort(signal.reason)
     this.#state = 'running'
     return true
+  }
+
+  /** Whether nothing has come in between since the job was made this process's. */
+  async #mayRun(processId: string): Promise<boolean> {
+    // Redis may have lost it again meanwhile.
+    await this.reclaim(this.#parts.server()).catch(() => undefined) // Redis is away: the next heartbeat says it.
+    const task = this.#task!
+    const sameLife = task.fullId.startsWith(`${processId}/`)
+    return sameLife && !this.#cancelled.signal.aborted && !task.signal.aborted && !this.signal.aborted
   }
 
   #refuse(): false {
@@ -279,25 +288,46 @@ export class Delivery {
     // Said before, or what is shown anew after a loss of data could come after the end.
     if (!keeps) this.#state = 'ended'
     const words = commands.flatMap((command) => [command.length, ...command])
-    const answer = await this.#patiently((tries) =>
-      this.#parts.link.run(
-        ...([FINISH, this.job.id, this.#timestamp, this.#token, this.#server] as const),
-        ...[tries > 1 ? '1' : '', keeps ? '1' : '', ...words],
-      ),
-    )
+    const finish = (isSure: boolean): Promise<unknown> =>
+      this.#patiently((tries) =>
+        this.#parts.link.run(
+          ...([FINISH, this.job.id, this.#timestamp, this.#token, this.#server] as const),
+          ...[tries > 1 ? '1' : '', keeps ? '1' : '', isSure ? '1' : '', ...words],
+        ),
+      )
+    let answer = await finish(false)
+    if (answer === 'doubt' && (await this.#lives())) answer = await finish(true)
     return answer === 'done'
   }
 
-  /** Redis has lost data: says again whose the job is. */
+  /** Whether the database says that this process lives; waits for it, if need be. */
+  async #lives(): Promise<boolean> {
+    return this.task.confirm().then(
+      () => true,
+      () => false, // Declared dead, or stopped: others have its jobs.
+    )
+  }
+
+  /** Says again whose the job is, where it was begun on another Redis than `server`. */
   async reclaim(server: string): Promise<void> {
-    if (this.#state !== 'running') return
-    const { link, kind } = this.#parts
-    const handedOff = kind === 'handOff' ? '1' : ''
-    const answer = await link.run(RECLAIM, this.job.id, this.#timestamp, this.#token, this.#text, handedOff)
-    if (answer === 'theirs') {
+    const isBegun = this.#server !== '' && (this.#state === 'beginning' || this.#state === 'running')
+    if (!isBegun || server === this.#server || this.#reclaiming) return
+    this.#reclaiming = true
+    try {
+      // Its row may be recovered by now. Before it has one it is nobody's to recover.
+      if (this.#task !== undefined && !(await this.#lives())) return
+      if (this.#state === 'ended' || this.#state === 'refused') return
+      const handedOff = this.kind === 'handOff' ? '1' : ''
+      const answer = await this.#parts.link.run(
+        ...([RECLAIM, this.job.id, this.#timestamp, this.#token, this.#text, handedOff] as const),
+      )
+      // Where its id was given to another job, its end is refused while Redis is another than it was begun on.
+      if (answer === 'ours') this.#server = server
+      if (answer !== 'theirs') return
       this.abort(new TaskLostError(`Job ${this.job.id} was begun by another process. Discard the result.`))
-    } else if (answer === 'ours') this.#server = server
-    // Reused: its end must not be written over the other job, which `FINISH` sees to while Redis is another than it was.
+    } finally {
+      this.#reclaiming = false
+    }
   }
 
   /** Ends the task. */

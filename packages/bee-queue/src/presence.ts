@@ -5,8 +5,8 @@ import { BEAT } from './scripts/beat.js'
 export interface PresenceParts {
   readonly link: RedisLink
   readonly monitor: TaskMonitor
-  /** Redis has restarted or lost data since the last heartbeat. */
-  onOtherServer(server: string): Promise<void>
+  /** Each heartbeat tells which Redis it has met. */
+  onBeat(server: string): void
 }
 
 /**
@@ -16,7 +16,6 @@ export interface PresenceParts {
 export class Presence {
   readonly #parts: PresenceParts
   readonly #timer: NodeJS.Timeout
-  #server: string | undefined
   #processId = ''
   #beating: Promise<void> | undefined
 
@@ -41,14 +40,13 @@ export class Presence {
   }
 
   async #beat(): Promise<void> {
-    const { link, monitor, onOtherServer } = this.#parts
+    const { link, monitor, onBeat } = this.#parts
     if (link.closed) return
     const { lease, kept } = presenceTimes(monitor.config)
     const { processId } = monitor
     const server = String(await link.run(BEAT, processId, lease, kept, this.#processId))
     this.#processId = processId
-    if (this.#server !== undefined && this.#server !== server) await onOtherServer(server)
-    this.#server = server
+    onBeat(server)
   }
 }
 
@@ -60,6 +58,6 @@ export function presenceTimes({ orphanThreshold, safetyMargin, sweepInterval, ..
   const blocked = config.heartbeatThread ? config.maxLoopBlock : 0
   return {
     lease: orphanThreshold - safetyMargin,
-    kept: 2 * (orphanThreshold + blocked) + 5 * sweepInterval + 10_000,
+    kept: orphanThreshold + blocked + 4 * sweepInterval + 2_000,
   }
 }

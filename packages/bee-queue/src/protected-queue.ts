@@ -46,6 +46,8 @@ export class ProtectedQueue {
   readonly #inHand = new Set<Delivery>()
   /** The Redis that jobs begin on, and since when. */
   #known = { server: '', since: 0 }
+  /** The Redis that the last heartbeat has met. */
+  #met = ''
   #tokens = 0
   #stopping = false
   #warned = false
@@ -78,9 +80,19 @@ export class ProtectedQueue {
     this.queue.emit('error', error)
   }
 
-  start(monitor: TaskMonitor): void {
+  /** @throws when bee-queue has given up on Redis: it does so for good when it can't be reached at first */
+  async start(monitor: TaskMonitor): Promise<void> {
     const { queue, link, report } = this
-    this.#presence = new Presence({ link, monitor, onOtherServer: (server) => this.#reclaim(server) })
+    await queue.ready().catch((cause) => {
+      const name = JSON.stringify(queue.name)
+      throw new Error(`Queue ${name} can't reach Redis: ${cause.message}. Start again when it is there.`, {
+        cause,
+      })
+    })
+    this.#presence = new Presence({
+      ...{ link, monitor },
+      onBeat: (server) => void this.#reclaim(server, monitor.processId).catch(report),
+    })
     void this.#presence.beat()
     if (queue.settings.isWorker) this.#stopStallCheck = startStallCheck({ queue, link, report })
   }
@@ -101,6 +113,7 @@ export class ProtectedQueue {
       newToken: (processId) => `${processId}#${++this.#tokens}`,
       holds: (token) => [...this.#inHand].some((other) => other.token === token),
       doubts: (server, patience) => this.#doubts(server, patience),
+      server: () => this.#known.server,
     })
     this.#deliveries.set(job, { delivery, options })
     this.#inHand.add(delivery)
@@ -190,8 +203,12 @@ export class ProtectedQueue {
     return finished
   }
 
-  #doubts(server: string, patience: number): boolean {
+  #meet(server: string): void {
     if (this.#known.server !== server) this.#known = { server, since: performance.now() }
+  }
+
+  #doubts(server: string, patience: number): boolean {
+    this.#meet(server)
     return performance.now() - this.#known.since < patience
   }
 
@@ -202,11 +219,13 @@ export class ProtectedQueue {
     if (this.queue.settings.activateDelayedJobs && !this.queue.paused) this.queue._activateDelayed()
   }
 
-  async #reclaim(server: string): Promise<void> {
-    const inHand = [...this.#inHand]
-    for (const delivery of inHand) await delivery.reclaim(server)
-    const monitor = await this.#parts.monitor()
-    await this.link.run(FORGET, monitor.processId, ...[...this.#inHand].map(({ token }) => token))
+  /** After Redis has lost data: what is in hand is said again, what is not is forgotten. */
+  async #reclaim(server: string, processId: string): Promise<void> {
+    const isOther = this.#met !== '' && this.#met !== server
+    this.#met = server
+    this.#meet(server)
+    for (const delivery of this.#inHand) void delivery.reclaim(server).catch(() => undefined) // Again with the next beat.
+    if (isOther) await this.link.run(FORGET, processId, ...[...this.#inHand].map(({ token }) => token))
   }
 
   async #giveBack(id: string): Promise<void> {

@@ -14,9 +14,10 @@ if owner and owner ~= token then return 'theirs' end
 count_past(id)
 local stored = redis.call('hget', JOBS, id)
 if stored and not same(stored, timestamp) then return 'reused' end
+local ended = redis.call('sismember', FAILED, id) == 1 or not handed_off and redis.call('sismember', SUCCEEDED, id) == 1
+if ended then return 'theirs' end
 redis.call('hset', OWNERS, field, token)
 if handed_off then return 'ours' end
-if redis.call('sismember', SUCCEEDED, id) == 1 or redis.call('sismember', FAILED, id) == 1 then return 'ours' end
 if not stored then redis.call('hset', JOBS, id, raw) end
 redis.call('lrem', WAITING, 0, id)
 redis.call('zrem', DELAYED, id)
