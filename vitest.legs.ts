@@ -17,7 +17,7 @@ const INSTALLED = '0.28.19'
 export const legs: readonly Leg[] = [
   { db: 'postgres', kysely: INSTALLED },
   { db: 'postgres@14', kysely: '0.28.8', brief: true },
-  { db: 'pgbouncer', kysely: '0.29.9' },
+  { db: 'pgbouncer', kysely: '0.29.9', brief: true },
   { db: 'mariadb', kysely: '0.29.9' },
   { db: 'mysql', kysely: INSTALLED },
 ]
@@ -34,8 +34,8 @@ export const moreLegs: readonly Leg[] = [
 export const full = process.env.HOLDFAST_TEST_FULL !== undefined
 
 /**
- * Tests that wait for leases and restarts. What they test is the protocol, which a second version of the same database
- * says little about; its statements, migrations and grants are tested everywhere.
+ * Tests that wait for leases and restarts. What they test is the protocol, of which a second version of the same
+ * database, or a pooler before it, says little; statements, migrations, grants and the rest are tested everywhere.
  */
 const PATIENT = [
   ...['cap', 'clock', 'crash', 'crash-policy', 'race', 'two-phase', 'isolation', 'outage', 'pause'],
@@ -92,7 +92,7 @@ export const moreBeeLegs: readonly BeeLeg[] = [
   { db: 'mariadb', bee: '1.7.1' },
 ]
 
-const REDIS_ALONE = ['failover', 'fidelity', 'job-json', 'options', 'recover', 'hand-off']
+const REDIS_ALONE = ['failover', 'fidelity', 'job-json', 'options', 'recover', 'hand-off', 'stop', 'types']
 
 /** The tests of the bee-queue adapter on one leg. */
 export function beeOn({ db, bee, brief }: BeeLeg): UserWorkspaceConfig {

@@ -1,8 +1,10 @@
 import { createRequire } from 'node:module'
+import { TaskMonitor } from '@holdfast/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { beeQueueAdapter } from '../src/index.js'
 import { BeeQueue, type ClientKind, type Queue, redisOf } from './support/bee.js'
 import { Fixture } from './support/fixture.js'
+import { TIMES } from './support/times.js'
 
 const require = createRequire(import.meta.url)
 const url = process.env.HOLDFAST_REDIS_URL!
@@ -104,6 +106,18 @@ describe('the options of the adapter', () => {
       }
     },
   )
+
+  it('let no monitor start whose bee-queue has given up on Redis, as it does when that is away at first', async () => {
+    const fixture = await Fixture.create()
+    try {
+      const adapter = beeQueueAdapter({ queues: [queueOf({ port: 1 })] })
+      const monitor = new TaskMonitor({ db: fixture.db, adapters: [adapter], ...TIMES })
+      await expect(monitor.start()).rejects.toThrow(/Queue "options" can't reach Redis: .*Start again/)
+      await monitor.stop()
+    } finally {
+      await fixture[Symbol.asyncDispose]()
+    }
+  })
 
   it('name the queue of a job that is not among them', async () => {
     const adapter = beeQueueAdapter({ queues: [queueOf({ port })] })

@@ -107,6 +107,33 @@ describe('Redis that comes back empty', () => {
     expect(fixture.ledger.entries('succeeded').map(({ pid }) => pid)).toEqual([first.pid])
   })
 
+  it.each([false, true])(
+    'lets a worker that stood still end nothing, once its job has run elsewhere (removeOnSuccess %s)',
+    async (removeOnSuccess) => {
+      const settings = { removeOnSuccess }
+      const zombie = await fixture.worker({ settings })
+      const job = await fixture.add({ gate: 'open', result: 1 })
+      await fixture.started(1)
+      const survivor = await fixture.worker({ settings })
+      zombie.pause()
+      await redis.restart()
+      await fixture.started(2)
+      fixture.ledger.openGate('open')
+      await until(() => fixture.ledger.entries('succeeded').length === 1)
+      zombie.resume()
+      await zombie.message('evicted')
+      await until(() => fixture.ledger.entries('finish').length === 2)
+      await zombie.message('queueError')
+      // It goes on with others, and the job stays as it was.
+      await fixture.add()
+      await until(() => fixture.ledger.entries('succeeded').length === 2)
+      await fixture.settled()
+      expect(fixture.ledger.entries('succeeded', job.id).map(({ pid }) => pid)).toEqual([survivor.pid])
+      expect(fixture.ledger.entries('start', job.id)).toHaveLength(2)
+      expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
+    },
+  )
+
   it('and is told the id of a running job anew by its producer keeps the new job, whatever becomes of the old', async () => {
     const worker = await fixture.worker({ concurrency: 1 })
     const old = await fixture.add({ gate: 'open', result: 'old' }, (job) => job.setId('mine'))
