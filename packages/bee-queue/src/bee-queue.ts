@@ -68,7 +68,7 @@ export interface BlockingClient extends RedisClient {
   disconnect?(): void
 }
 
-/** What bee-queue 1.7 and 2 have and don't show; `checkQueues` sees to it that it is there. */
+/** What bee-queue 1.7 and 2 have and don't show; `checkOptions` sees to it that it is there. */
 export interface BeeQueueInternals extends BeeQueue {
   client: RedisClient
   readonly bclient: BlockingClient | null

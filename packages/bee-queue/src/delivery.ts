@@ -112,7 +112,7 @@ export class Delivery {
         this.#parts.doubts(this.#server, monitor.config.orphanThreshold) &&
         (await this.#isElsewhere(monitor))
       ) {
-        await this.#patiently(() => this.#parts.link.run(LEAVE, this.job.id, this.#timestamp, this.#token))
+        await this.#patiently(() => this.#run(LEAVE))
         return this.#refuse()
       }
       await this.#parts.place?.(this.#cancelled.signal)
@@ -126,13 +126,13 @@ export class Delivery {
       this.#state = 'running' // It fails as any job fails.
       throw error
     }
+    const { signal } = this.#task
+    signal.addEventListener('abort', () => this.abort(signal.reason), { once: true })
     if (!(await this.#mayRun(processId))) {
       await this.#giveBack()
       await this.endRow()
       return this.#refuse()
     }
-    const { signal } = this.#task
-    signal.addEventListener('abort', () => this.abort(signal.reason), { once: true })
     this.#state = 'running'
     return true
   }
@@ -153,7 +153,6 @@ export class Delivery {
 
   async #own({ processId, config }: TaskMonitor): Promise<boolean> {
     const { link, newToken, holds } = this.#parts
-    const { id } = this.job
     const { lease, kept } = presenceTimes(config)
     this.#token = newToken(processId)
     let stale = ''
@@ -164,8 +163,7 @@ export class Delivery {
       }
       let answer: unknown[]
       try {
-        const begun = link.run(BEGIN, id, this.#timestamp, this.#token, processId, stale, lease, kept)
-        answer = (await begun) as unknown[]
+        answer = (await this.#run(BEGIN, processId, stale, lease, kept)) as unknown[]
       } catch {
         // Redis broke off. The same again is the same.
         await this.#pause()
@@ -228,17 +226,14 @@ export class Delivery {
     return timestampOf(this.job)
   }
 
+  /** Runs a script on this job, as its owner. */
+  #run(script: string, ...args: readonly (string | number)[]): Promise<unknown> {
+    return this.#parts.link.run(script, this.job.id, this.#timestamp, this.#token, ...args)
+  }
+
   /** Puts it back in front of the others, if it is this process's still. */
   async #giveBack(): Promise<void> {
-    await this.#patiently(() =>
-      this.#parts.link.run(
-        GIVE_BACK,
-        this.job.id,
-        this.#timestamp,
-        this.#token,
-        this.#text || this.job.toData(),
-      ),
-    )
+    await this.#patiently(() => this.#run(GIVE_BACK, this.#text || this.job.toData()))
   }
 
   /** Redis comes back; until then it is tried again. Undefined when this process has closed its connection. */
@@ -270,13 +265,7 @@ export class Delivery {
       await this.#giveBack()
       return
     }
-    if (!task.open) return
-    try {
-      await task.release()
-    } catch (error) {
-      // Lost: others have it. Otherwise the monitor tries again with every heartbeat.
-      if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
-    }
+    if (task.open) await task.release().catch(unlessSettled)
   }
 
   /**
@@ -289,12 +278,10 @@ export class Delivery {
     if (!keeps) this.#state = 'ended'
     const words = commands.flatMap((command) => [command.length, ...command])
     const finish = (isSure: boolean): Promise<unknown> =>
-      this.#patiently((tries) =>
-        this.#parts.link.run(
-          ...([FINISH, this.job.id, this.#timestamp, this.#token, this.#server] as const),
-          ...[tries > 1 ? '1' : '', keeps ? '1' : '', isSure ? '1' : '', ...words],
-        ),
-      )
+      this.#patiently((tries) => {
+        const flags = [tries > 1, keeps, isSure].map((flag) => (flag ? '1' : ''))
+        return this.#run(FINISH, this.#server, ...flags, ...words)
+      })
     let answer = await finish(false)
     if (answer === 'doubt' && (await this.#lives())) answer = await finish(true)
     return answer === 'done'
@@ -318,9 +305,7 @@ export class Delivery {
       if (this.#task !== undefined && !(await this.#lives())) return
       if (this.#state === 'ended' || this.#state === 'refused') return
       const handedOff = this.kind === 'handOff' ? '1' : ''
-      const answer = await this.#parts.link.run(
-        ...([RECLAIM, this.job.id, this.#timestamp, this.#token, this.#text, handedOff] as const),
-      )
+      const answer = await this.#run(RECLAIM, this.#text, handedOff)
       // Where its id was given to another job, its end is refused while Redis is another than it was begun on.
       if (answer === 'ours') this.#server = server
       if (answer !== 'theirs') return
@@ -332,17 +317,15 @@ export class Delivery {
 
   /** Ends the task. */
   async endRow(): Promise<void> {
-    const task = this.#task
-    if (task === undefined || !task.open) return
-    try {
-      await task.complete()
-    } catch (error) {
-      // Lost: whoever has the row finds that the job has ended. Otherwise the monitor tries again with every heartbeat.
-      if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
-    }
+    if (this.#task?.open) await this.#task.complete().catch(unlessSettled)
   }
 }
 
 /** This process begins no more jobs, or is about to go on under another id: others take it. */
 const takesNoMore = (error: unknown): boolean =>
   StoppedError.is(error) || NotStartedError.is(error) || TaskLostError.is(error)
+
+/** Lost: whoever has the row sees to the job. Not reached: the monitor tries again with every heartbeat. */
+function unlessSettled(error: unknown): void {
+  if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
+}
