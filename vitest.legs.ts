@@ -6,19 +6,31 @@ import { integrationTests } from './vitest.base.js'
 export interface Leg {
   readonly db: string
   readonly kysely: string
-  /** `npm test` leaves the files of `PATIENT` out here; `test:full` runs them. */
-  readonly brief?: true
+  /** Files that `npm test` leaves out here; `test:full` runs them. */
+  readonly leaveOut?: readonly string[]
 }
 
 /** The version that the workspace installs as `kysely`. */
 const INSTALLED = '0.28.19'
 
+/** What the monitor's own process does, whatever its database: policies, threads and connections. */
+const PROCESS = [
+  ...['cap', 'crash-policy', 'isolation'],
+  ...['heartbeat-connection', 'heartbeat-thread', 'heartbeat-thread-build'],
+]
+
+/**
+ * The rest of the tests that wait for leases and restarts. What they test is the protocol, of which a second version of
+ * the same database, or a pooler before it, says little; statements, migrations, grants and the rest are tested everywhere.
+ */
+const PROTOCOL = ['clock', 'crash', 'outage', 'pause', 'race', 'two-phase']
+
 /** Each database once, and each version of Kysely on both kinds of database: the legs of `npm test`. */
 export const legs: readonly Leg[] = [
   { db: 'postgres', kysely: INSTALLED },
-  { db: 'postgres@14', kysely: '0.28.8', brief: true },
-  { db: 'pgbouncer', kysely: '0.29.9', brief: true },
-  { db: 'mariadb', kysely: '0.29.9' },
+  { db: 'postgres@14', kysely: '0.28.8', leaveOut: [...PROCESS, ...PROTOCOL] },
+  { db: 'pgbouncer', kysely: '0.29.9', leaveOut: [...PROCESS, ...PROTOCOL] },
+  { db: 'mariadb', kysely: '0.29.9', leaveOut: PROCESS },
   { db: 'mysql', kysely: INSTALLED },
 ]
 
@@ -33,38 +45,34 @@ export const moreLegs: readonly Leg[] = [
 
 export const full = process.env.HOLDFAST_TEST_FULL !== undefined
 
-/**
- * Tests that wait for leases and restarts. What they test is the protocol, of which a second version of the same
- * database, or a pooler before it, says little; statements, migrations, grants and the rest are tested everywhere.
- */
-const PATIENT = [
-  ...['cap', 'clock', 'crash', 'crash-policy', 'race', 'two-phase', 'isolation', 'outage', 'pause'],
-  ...['heartbeat-connection', 'heartbeat-thread', 'heartbeat-thread-build'],
-]
-
 /** Five legs share the time of `npm test`. */
 const propertyRuns = process.env.HOLDFAST_PROPERTY_RUNS ?? (full ? '60' : '20')
+
+/** These mostly wait; the others are heavier, and come first. Their files keep no state in a module. */
+const waiting = { maxWorkers: 4, isolate: false }
+
+const left = (files: readonly string[] = []): string[] =>
+  full ? [] : files.map((file) => `test/${file}.test.ts`)
 
 const path = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
 /** The monitor's tests on one leg. */
-export function coreOn({ db, kysely, brief }: Leg): UserWorkspaceConfig {
+export function coreOn({ db, kysely, leaveOut }: Leg): UserWorkspaceConfig {
   return mergeConfig(
     integrationTests,
     defineProject({
       root: path('packages/core'),
       test: {
         name: `core on ${db}, kysely ${kysely}`,
-        exclude: brief && !full ? PATIENT.map((file) => `test/${file}.test.ts`) : [],
+        exclude: left(leaveOut),
         env: {
           HOLDFAST_TEST_DB: db,
           HOLDFAST_TEST_KYSELY: kysely === INSTALLED ? '' : kysely,
           HOLDFAST_PROPERTY_RUNS: propertyRuns,
         },
         execArgv: ['--import', path('tooling/chaos/hooks/kysely.mjs')],
-        // These mostly wait; the others are heavier, and come first.
-        maxWorkers: 3,
         sequence: { groupOrder: 1 },
+        ...waiting,
       },
     }),
   )
@@ -82,12 +90,12 @@ export interface BeeLeg {
 const NEITHER = ['job-json', 'types', 'crash-points']
 
 /** What is between the adapter and Redis alone. */
-const REDIS_ALONE = ['failover', 'fidelity', 'options', 'recover', 'hand-off', 'stop']
+const REDIS_ALONE = ['failover', 'fidelity', 'options', 'recover', 'hand-off', 'stop', 'zombie', 'redis-lost']
 
 /** Each kind of database and each version of bee-queue: the legs of `npm test`. */
 export const beeLegs: readonly BeeLeg[] = [
   { db: 'postgres', bee: '2.0.0' },
-  { db: 'mysql', bee: '1.7.1', leaveOut: NEITHER },
+  { db: 'mysql', bee: '1.7.1', leaveOut: [...NEITHER, 'failover'] },
   { db: 'mariadb', bee: '2.0.0', leaveOut: [...NEITHER, ...REDIS_ALONE] },
 ]
 
@@ -99,21 +107,21 @@ export const moreBeeLegs: readonly BeeLeg[] = [
 ]
 
 /** The tests of the bee-queue adapter on one leg. */
-export function beeOn({ db, bee, leaveOut = [] }: BeeLeg): UserWorkspaceConfig {
+export function beeOn({ db, bee, leaveOut }: BeeLeg): UserWorkspaceConfig {
   return mergeConfig(
     integrationTests,
     defineProject({
       root: path('packages/bee-queue'),
       test: {
         name: `bee-queue ${bee} on ${db}`,
-        exclude: full ? [] : leaveOut.map((file) => `test/${file}.test.ts`),
+        exclude: left(leaveOut),
         env: {
           HOLDFAST_TEST_DB: db,
           HOLDFAST_TEST_BEE_QUEUE: bee === '1.7.1' ? 'bee-queue-1' : '',
           HOLDFAST_TEST_SERVICES: 'redis',
         },
-        maxWorkers: 4,
         sequence: { groupOrder: 2 },
+        ...waiting,
       },
     }),
   )

@@ -25,12 +25,14 @@ export class Ledger {
   }
 
   note(entry: Omit<Entry, 'pid'>): void {
-    appendFileSync(this.#file, `${JSON.stringify({ ...entry, pid: process.pid })}\n`)
+    appendFileSync(this.#file, `\n${JSON.stringify({ ...entry, pid: process.pid })};\n`)
   }
 
   entries(what?: Entry['what'], job?: string): Entry[] {
-    const lines = readFileSync(this.#file, 'utf8').split('\n').filter(Boolean)
-    const entries = lines.map((line) => JSON.parse(line) as Entry)
+    const lines = readFileSync(this.#file, 'utf8').split('\n')
+    // Without its end, a line is still being written, or its writer was killed over it.
+    const whole = lines.filter((line) => line.endsWith(';'))
+    const entries = whole.map((line) => JSON.parse(line.slice(0, -1)) as Entry)
     return entries.filter(
       (entry) => (what === undefined || entry.what === what) && (job === undefined || entry.job === job),
     )
