@@ -8,6 +8,7 @@ export const integrationTests = defineConfig({
     globalSetup: [fileURLToPath(new URL('./tooling/chaos/dist/global-setup.js', import.meta.url))],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 10_000 } },
     pool: 'forks',
     maxWorkers: 2,
   },

@@ -151,7 +151,8 @@ export class Delivery {
     return false
   }
 
-  async #own({ processId, config }: TaskMonitor): Promise<boolean> {
+  async #own(monitor: TaskMonitor): Promise<boolean> {
+    const { processId, config } = monitor
     const { link, newToken, holds } = this.#parts
     const { lease, kept } = presenceTimes(config)
     this.#token = newToken(processId)
@@ -170,7 +171,12 @@ export class Delivery {
         continue
       }
       const [verdict, first, stored] = answer
-      if (verdict === 'mine' && !holds(String(first))) {
+      const isLeft =
+        verdict === 'mine'
+          ? !holds(String(first))
+          : // Without a row it can only come back so.
+            verdict === 'abandoned' && !(await this.#isElsewhere(monitor))
+      if (isLeft) {
         stale = String(first)
         continue
       }
@@ -183,20 +189,23 @@ export class Delivery {
   }
 
   /**
-   * Whether a living process has the job in flight, though Redis has forgotten that it owns it. It will say so again; what
-   * it finishes is accepted.
+   * Whether another process has the job in flight. If that lives, it will say again in Redis that it owns it, and what
+   * it finishes is accepted. If it is dead, the sweep makes the job runnable, and counts the crash.
    */
   async #isElsewhere(monitor: TaskMonitor): Promise<boolean> {
     const { name, prefix } = this.#parts
     const jobRef = jobRefOf({ prefix, id: this.job.id, timestamp: this.#timestamp })
-    try {
-      const holder = await monitor.holderOf(jobRef, name)
-      return holder !== undefined && holder !== monitor.processId
-    } catch (error) {
-      // Registering waits for the database too, or goes on without.
-      if (DatabaseError.is(error)) return false
-      throw error
+    while (!this.#cancelled.signal.aborted) {
+      try {
+        const holder = await monitor.holderOf(jobRef, name)
+        return holder !== undefined && holder.processId !== monitor.processId
+      } catch (error) {
+        if (!DatabaseError.is(error)) throw error
+        if (monitor.config.onRegisterFailure === 'run-unprotected') return false
+        await this.#pause()
+      }
     }
+    return false
   }
 
   /** Waits for the database, unless the monitor says to run without. */

@@ -20,12 +20,8 @@ describe('300 orphans, and recoverers killed at every step', () => {
     for (let n = 0; n < 300; n++) await fixture.add({ gate: 'open' })
     await fixture.started(300)
     await until(async () => (await fixture.tasks()).length === 300)
-    await victim.kill()
-    fixture.ledger.openGate('open')
-    // It recovers nothing itself.
-    const worker = await fixture.worker({ concurrency: 20, settings, monitor: { sweepInterval: 600_000 } })
     let deaths = 0
-    const recoverer = (deadly: number): void => {
+    const recoverer = (deadly: number): Child => {
       const options = {
         url: fixture.database.url,
         redis: fixture.redis,
@@ -42,9 +38,14 @@ describe('300 orphans, and recoverers killed at every step', () => {
         // The last ones let it come to an end.
         recoverer(deaths < 12 ? 0.2 : 0)
       })
+      return child
     }
-    recoverer(0.5)
-    recoverer(0.5)
+    // There from the first, so that they may judge.
+    for (const child of [recoverer(0.5), recoverer(0.5)]) await child.message('ready')
+    await victim.kill()
+    fixture.ledger.openGate('open')
+    // It recovers nothing itself.
+    const worker = await fixture.worker({ concurrency: 20, settings, monitor: { sweepInterval: 600_000 } })
     await until(() => fixture.ledger.entries('succeeded').length >= 300, { timeout: 50_000 })
     await fixture.settled()
     const starts = fixture.ledger.entries('start')

@@ -110,8 +110,9 @@ describe('jobs with Holdfast', () => {
       fixture.ledger.openGate('open')
       await fixture.succeeded(1)
       await other.succeeded(1)
-      const ends = fixture.ledger.entries('succeeded').map(({ queue, detail }) => [queue, detail])
-      expect(new Map(ends as [string, string][])).toEqual(
+      const ends = () =>
+        new Map(fixture.ledger.entries('succeeded').map(({ queue, detail }) => [queue, detail]))
+      await expect.poll(ends).toEqual(
         new Map([
           [fixture.queue.name, 'one'],
           [other.queue.name, 'two'],

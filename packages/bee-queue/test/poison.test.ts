@@ -44,6 +44,22 @@ describe('a job that kills its process', () => {
     },
   )
 
+  it('is counted also when nobody was there for so long that Redis has forgotten its process', async () => {
+    await fixture.add({ kill: true })
+    // Its own check gives the job to each new worker long before that may judge the last one.
+    const settings = { stallInterval: 100 }
+    const monitor = { heartbeatInterval: 500, orphanThreshold: 2_000, recoveryBackoff: 50, maxRecoveries: 1 }
+    for (const deaths of [1, 2]) {
+      const worker = await fixture.worker({ settings, monitor })
+      await worker.exited
+      expect(fixture.ledger.entries('start')).toHaveLength(deaths)
+      await until(async () => (await fixture.command<string[]>('keys', 'holdfast:alive:*')).length === 0)
+    }
+    await fixture.worker({ settings, monitor })
+    await until(async () => (await fixture.quarantine()).length > 0)
+    expect(fixture.ledger.entries('start')).toHaveLength(2)
+  })
+
   it('does not take its neighbours along more than twice, and they all succeed', async () => {
     const killer = await fixture.add({ kill: true })
     const innocents: string[] = []

@@ -78,7 +78,10 @@ describe('Redis that comes back empty', () => {
     await fixture.started(3)
     fixture.ledger.openGate('open')
     await fixture.settled()
-    const succeeded = fixture.ledger.entries('succeeded')
+    const succeeded = await until(() => {
+      const ends = fixture.ledger.entries('succeeded')
+      return ends.length >= 2 ? ends : undefined
+    })
     expect(succeeded.map(({ detail }) => detail).sort()).toEqual(['new', 'old'])
     expect(succeeded.find(({ detail }) => detail === 'old')!.job).toMatch(/^1~[0-9a-f]{12}$/)
     const [recovery] = (await fixture.recoveries()).filter(({ outcome }) => outcome === 'requeued')
@@ -104,7 +107,7 @@ describe('Redis that comes back empty', () => {
     await fixture.succeeded(1)
     await fixture.settled()
     expect(fixture.ledger.entries('start').map(({ pid }) => pid)).toEqual([first.pid])
-    expect(fixture.ledger.entries('succeeded').map(({ pid }) => pid)).toEqual([first.pid])
+    await expect.poll(() => fixture.ledger.entries('succeeded').map(({ pid }) => pid)).toEqual([first.pid])
   })
 
   it.each([false, true])(
@@ -148,7 +151,7 @@ describe('Redis that comes back empty', () => {
     fixture.ledger.openGate('open')
     await until(() => fixture.ledger.entries('finish').length === 2)
     await fixture.settled()
-    expect(fixture.ledger.entries('succeeded').map(({ detail }) => detail)).toEqual(['new'])
+    await expect.poll(() => fixture.ledger.entries('succeeded').map(({ detail }) => detail)).toEqual(['new'])
     expect(JSON.parse(await fixture.command('hget', 'jobs', 'mine'))).toMatchObject({
       data: { result: 'new' },
     })

@@ -96,7 +96,7 @@ describe('the monitor’s database away', () => {
       expect(await other.message('recovered')).toMatchObject({ outcome: 'finished', crashes: 1 })
       await fixture.settled()
       expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
-      expect(fixture.ledger.entries('succeeded').map(({ pid }) => pid)).toEqual([cutOff.pid])
+      await expect.poll(() => fixture.ledger.entries('succeeded').map(({ pid }) => pid)).toEqual([cutOff.pid])
     } finally {
       await proxy[Symbol.asyncDispose]()
     }

@@ -40,7 +40,7 @@ export type {
 export type { CrashDecision, CrashPolicy } from './recovery/decide.js'
 export { Semaphore } from './semaphore.js'
 export type { DialectName } from './store/dialect.js'
-export type { ProcessRow } from './store/processes.js'
+export type { JobHolder, ProcessRow } from './store/processes.js'
 export type { SweepCounts } from './sweep.js'
 export type { AnyTransaction, CompleteOptions, ReleaseOptions, TaskHandle } from './task-handle.js'
 export { TaskMonitor } from './task-monitor.js'

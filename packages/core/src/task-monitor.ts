@@ -17,7 +17,7 @@ import { Quarantine } from './quarantine.js'
 import { Recovery } from './recovery/recovery.js'
 import { Registrar } from './registrar.js'
 import { clearTables } from './store/clear.js'
-import { livingHolder } from './store/processes.js'
+import { type JobHolder, jobHolder } from './store/processes.js'
 import { readStats } from './store/stats.js'
 import { openStore, type Store } from './store/store.js'
 import { hasTask } from './store/tasks.js'
@@ -227,10 +227,10 @@ export class TaskMonitor implements AsyncDisposable {
     return this.#database('look up a task', () => hasTask(this.#store, processId, id))
   }
 
-  /** The living process that has a job in flight, if there is one. @throws DatabaseError, ConfigError */
-  async holderOf(jobRef: string, queue?: string): Promise<string | undefined> {
+  /** Which process a job is in flight in, and whether that is alive. @throws DatabaseError, ConfigError */
+  async holderOf(jobRef: string, queue?: string): Promise<JobHolder | undefined> {
     const { name } = findAdapter(this.#adapters, queue)
-    return this.#database('look up a job', () => livingHolder(this.#store, name, jobRef))
+    return this.#database('look up a job', () => jobHolder(this.#store, name, jobRef))
   }
 
   /**

@@ -140,7 +140,9 @@ describe('the pieces of a monitor, each by itself', () => {
     it('know who has a job in flight, also elsewhere', async () => {
       const [one, two] = [await listed(), await listed()]
       const task = await one.register({ payload: null, jobRef: 'a' })
-      expect([await one.holderOf('a'), await two.holderOf('a')]).toEqual([one.processId, one.processId])
+      for (const monitor of [one, two]) {
+        expect(await monitor.holderOf('a')).toEqual({ processId: one.processId, alive: true })
+      }
       await task.complete()
       expect(await two.holderOf('a')).toBeUndefined()
       await expect(two.holderOf('a', 'none')).rejects.toMatchObject({ code: 'HOLDFAST_CONFIG' })

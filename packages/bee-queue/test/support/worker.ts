@@ -36,6 +36,8 @@ export interface Work {
   readonly kill?: boolean
   /** Milliseconds that it blocks the event loop. */
   readonly block?: number
+  /** Blocks the event loop until this gate opens. */
+  readonly blockUntil?: string
   readonly result?: unknown
   readonly progress?: unknown
 }
@@ -73,12 +75,13 @@ for (const name of [
 }
 
 async function work(queue: Queue, job: ProtectedJob): Promise<unknown> {
-  const { gate, listens, fail, failFirst, kill, block, result, progress } = job.data as Work
+  const { gate, listens, fail, failFirst, kill, block, blockUntil, result, progress } = job.data as Work
   const note = (what: 'start' | 'finish' | 'aborted', detail?: unknown): void =>
     ledger.note({ what, queue: queue.name, job: job.id, detail })
   note('start', { protected: job.task?.protected, retries: job.options.retries })
   if (progress !== undefined) await job.reportProgress(progress)
   if (kill) process.kill(process.pid, 'SIGKILL')
+  while (blockUntil !== undefined && !ledger.isOpen(blockUntil));
   if (block !== undefined) {
     const until = Date.now() + block
     while (Date.now() < until);

@@ -142,18 +142,27 @@ export async function isAlive({ db, tables }: Store, processId: string): Promise
   return rows.length === 1
 }
 
-/** The living process that has a job in flight, if there is one. */
-export async function livingHolder(
+/** A process by whose row a job is in flight. */
+export interface JobHolder {
+  readonly processId: string
+  /** False: it is dead, or may be, or the job is being recovered; it is about to be made runnable. */
+  readonly alive: boolean
+}
+
+/** Whose row a job has, if any. */
+export async function jobHolder(
   { db, dialect, tables }: Store,
   queue: string,
   jobRef: string,
-): Promise<string | undefined> {
-  const { rows } = await sql<{ process_id: string }>`
-    select p.process_id from ${tables.tasks} as t
-    join ${tables.processes} as p on p.process_id = t.process_id
-    where t.queue = ${queue} and t.job_ref = ${jobRef} and t.claim_token is null
-      and p.state = 'alive' and p.lease_expires_at >= ${dialect.now}`.execute(db)
-  return rows[0]?.process_id
+): Promise<JobHolder | undefined> {
+  const { rows } = await sql<{ processId: string; holder: string | null }>`
+    select t.process_id as ${sql.id('processId')}, p.process_id as holder
+    from ${tables.tasks} as t
+    left join ${tables.processes} as p on p.process_id = t.process_id and t.claim_token is null
+      and p.state = 'alive' and p.lease_expires_at >= ${dialect.now}
+    where t.queue = ${queue} and t.job_ref = ${jobRef}`.execute(db)
+  const row = rows[0]
+  return row === undefined ? undefined : { processId: row.processId, alive: row.holder !== null }
 }
 
 /** Forgets processes that are not alive and own nothing any more. */

@@ -7,8 +7,8 @@ import {
   fenceExpired,
   insertProcess,
   isAlive,
+  jobHolder,
   listProcesses,
-  livingHolder,
   releaseProcess,
 } from '../../src/store/processes.js'
 import { fast } from '../support/fast.js'
@@ -109,7 +109,7 @@ describe('processes in SQL', () => {
     expect([await isAlive(on.store, 'dead'), await isAlive(on.store, 'gone')]).toEqual([false, false])
   })
 
-  it('livingHolder finds who has a job in flight, unless that process may be dead or the row is being recovered', async () => {
+  it('jobHolder finds whose a job is, and whether that process may be dead or the row is being recovered', async () => {
     await addProcess(on.db, 'p')
     await addProcess(on.db, 'late', { leaseMs: -1_000 })
     await addProcess(on.db, 'dead', { state: 'dead' })
@@ -117,11 +117,16 @@ describe('processes in SQL', () => {
     await addTask(on.db, 'p', 'b', { jobRef: 'claimed', claim: { by: 'p', token: 't', ms: HOUR } })
     await addTask(on.db, 'late', 'c', { jobRef: 'of late' })
     await addTask(on.db, 'dead', 'd', { jobRef: 'of dead' })
-    expect(await on.golden('living-holder', (store) => livingHolder(store, 'table', 'of p'))).toBe('p')
-    for (const ref of ['of late', 'of dead', 'claimed', 'of nobody']) {
-      expect(await livingHolder(on.store, 'table', ref), ref).toBeUndefined()
+    await addTask(on.db, 'gone', 'e', { jobRef: 'of gone' })
+    const holder = (ref: string) => jobHolder(on.store, 'table', ref)
+    const ofP = await on.golden('job-holder', (store) => jobHolder(store, 'table', 'of p'))
+    expect(ofP).toEqual({ processId: 'p', alive: true })
+    expect(await holder('claimed')).toEqual({ processId: 'p', alive: false })
+    for (const processId of ['late', 'dead', 'gone']) {
+      expect(await holder(`of ${processId}`)).toEqual({ processId, alive: false })
     }
-    expect(await livingHolder(on.store, 'other', 'of p')).toBeUndefined()
+    expect(await holder('of nobody')).toBeUndefined()
+    expect(await jobHolder(on.store, 'other', 'of p')).toBeUndefined()
   })
 
   it('releaseProcess ends a life that goes on, and leaves a dead one dead', async () => {
