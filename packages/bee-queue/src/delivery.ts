@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   DatabaseError,
+  type JobHolder,
   LeaseExpiredError,
   NotStartedError,
   StoppedError,
@@ -108,10 +109,7 @@ export class Delivery {
     const { processId } = monitor
     if (!(await this.#own(monitor))) return this.#refuse()
     try {
-      if (
-        this.#parts.doubts(this.#server, monitor.config.orphanThreshold) &&
-        (await this.#isElsewhere(monitor))
-      ) {
+      if (await this.#isElsewhere(monitor)) {
         await this.#patiently(() => this.#run(LEAVE))
         return this.#refuse()
       }
@@ -135,6 +133,14 @@ export class Delivery {
     }
     this.#state = 'running'
     return true
+  }
+
+  /** Whether another process has the job, though Redis has forgotten that. */
+  async #isElsewhere(monitor: TaskMonitor): Promise<boolean> {
+    if (!this.#parts.doubts(this.#server, monitor.config.orphanThreshold)) return false
+    const state = await this.#holder(monitor)
+    // A recovery is what has just made it runnable.
+    return state === 'alive' || state === 'dead'
   }
 
   /** Whether nothing has come in between since the job was made this process's. */
@@ -175,7 +181,7 @@ export class Delivery {
         verdict === 'mine'
           ? !holds(String(first))
           : // Without a row it can only come back so.
-            verdict === 'abandoned' && !(await this.#isElsewhere(monitor))
+            verdict === 'abandoned' && (await this.#holder(monitor)) === undefined
       if (isLeft) {
         stale = String(first)
         continue
@@ -189,23 +195,23 @@ export class Delivery {
   }
 
   /**
-   * Whether another process has the job in flight. If that lives, it will say again in Redis that it owns it, and what
-   * it finishes is accepted. If it is dead, the sweep makes the job runnable, and counts the crash.
+   * What the database says of another process that has the job in flight. If it lives it will say again in Redis that it
+   * owns the job, and what it finishes is accepted; if it is dead, the sweep makes the job runnable and counts the crash.
    */
-  async #isElsewhere(monitor: TaskMonitor): Promise<boolean> {
+  async #holder(monitor: TaskMonitor): Promise<JobHolder['state'] | undefined> {
     const { name, prefix } = this.#parts
     const jobRef = jobRefOf({ prefix, id: this.job.id, timestamp: this.#timestamp })
     while (!this.#cancelled.signal.aborted) {
       try {
         const holder = await monitor.holderOf(jobRef, name)
-        return holder !== undefined && holder.processId !== monitor.processId
+        return holder?.processId === monitor.processId ? undefined : holder?.state
       } catch (error) {
         if (!DatabaseError.is(error)) throw error
-        if (monitor.config.onRegisterFailure === 'run-unprotected') return false
+        if (monitor.config.onRegisterFailure === 'run-unprotected') return undefined
         await this.#pause()
       }
     }
-    return false
+    return undefined
   }
 
   /** Waits for the database, unless the monitor says to run without. */

@@ -27,7 +27,7 @@ describe('a worker process that is killed', () => {
       expect(fixture.ledger.entries('finish')).toHaveLength(10)
       expect((await fixture.recoveries()).map(({ outcome }) => outcome)).toEqual(Array(10).fill('requeued'))
       expect((await fixture.crashes()).map(({ count }) => Number(count))).toEqual(Array(10).fill(1))
-      expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
+      await expect.poll(() => fixture.command('hlen', 'holdfast:owners')).toBe(0)
     },
   )
 

@@ -227,7 +227,7 @@ export class TaskMonitor implements AsyncDisposable {
     return this.#database('look up a task', () => hasTask(this.#store, processId, id))
   }
 
-  /** Which process a job is in flight in, and whether that is alive. @throws DatabaseError, ConfigError */
+  /** Which process has a job in flight, alive or dead. @throws DatabaseError, ConfigError */
   async holderOf(jobRef: string, queue?: string): Promise<JobHolder | undefined> {
     const { name } = findAdapter(this.#adapters, queue)
     return this.#database('look up a job', () => jobHolder(this.#store, name, jobRef))

@@ -141,7 +141,7 @@ describe('the pieces of a monitor, each by itself', () => {
       const [one, two] = [await listed(), await listed()]
       const task = await one.register({ payload: null, jobRef: 'a' })
       for (const monitor of [one, two]) {
-        expect(await monitor.holderOf('a')).toEqual({ processId: one.processId, alive: true })
+        expect(await monitor.holderOf('a')).toEqual({ processId: one.processId, state: 'alive' })
       }
       await task.complete()
       expect(await two.holderOf('a')).toBeUndefined()

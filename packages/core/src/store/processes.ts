@@ -142,11 +142,11 @@ export async function isAlive({ db, tables }: Store, processId: string): Promise
   return rows.length === 1
 }
 
-/** A process by whose row a job is in flight. */
+/** The process whose row a job has. */
 export interface JobHolder {
   readonly processId: string
-  /** False: it is dead, or may be, or the job is being recovered; it is about to be made runnable. */
-  readonly alive: boolean
+  /** `dead`: its lease has run out, or it gave the job back; `recovering`: the job is just being made runnable, or is. */
+  readonly state: 'alive' | 'dead' | 'recovering'
 }
 
 /** Whose row a job has, if any. */
@@ -155,14 +155,15 @@ export async function jobHolder(
   queue: string,
   jobRef: string,
 ): Promise<JobHolder | undefined> {
-  const { rows } = await sql<{ processId: string; holder: string | null }>`
-    select t.process_id as ${sql.id('processId')}, p.process_id as holder
+  const { rows } = await sql<JobHolder>`
+    select t.process_id as ${sql.id('processId')},
+      case when t.claim_token is not null then 'recovering'
+        when p.process_id is null then 'dead' else 'alive' end as ${sql.id('state')}
     from ${tables.tasks} as t
-    left join ${tables.processes} as p on p.process_id = t.process_id and t.claim_token is null
-      and p.state = 'alive' and p.lease_expires_at >= ${dialect.now}
+    left join ${tables.processes} as p
+      on p.process_id = t.process_id and p.state = 'alive' and p.lease_expires_at >= ${dialect.now}
     where t.queue = ${queue} and t.job_ref = ${jobRef}`.execute(db)
-  const row = rows[0]
-  return row === undefined ? undefined : { processId: row.processId, alive: row.holder !== null }
+  return rows[0]
 }
 
 /** Forgets processes that are not alive and own nothing any more. */

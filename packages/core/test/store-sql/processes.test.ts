@@ -120,10 +120,10 @@ describe('processes in SQL', () => {
     await addTask(on.db, 'gone', 'e', { jobRef: 'of gone' })
     const holder = (ref: string) => jobHolder(on.store, 'table', ref)
     const ofP = await on.golden('job-holder', (store) => jobHolder(store, 'table', 'of p'))
-    expect(ofP).toEqual({ processId: 'p', alive: true })
-    expect(await holder('claimed')).toEqual({ processId: 'p', alive: false })
+    expect(ofP).toEqual({ processId: 'p', state: 'alive' })
+    expect(await holder('claimed')).toEqual({ processId: 'p', state: 'recovering' })
     for (const processId of ['late', 'dead', 'gone']) {
-      expect(await holder(`of ${processId}`)).toEqual({ processId, alive: false })
+      expect(await holder(`of ${processId}`)).toEqual({ processId, state: 'dead' })
     }
     expect(await holder('of nobody')).toBeUndefined()
     expect(await jobHolder(on.store, 'other', 'of p')).toBeUndefined()
