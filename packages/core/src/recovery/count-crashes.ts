@@ -25,16 +25,13 @@ export async function countCrashes(
     (job) => isCrash(job) && job.jobRef !== null && uncounted.has(job.orphan.taskId),
   )
   if (crashed.length === 0) return rows
-  const idsOf = new Map<number, string[]>()
-  for (const { crashes, orphan } of crashed) {
-    idsOf.set(crashes, [...(idsOf.get(crashes) ?? []), orphan.taskId])
-  }
+  const countOf = new Map(crashed.map(({ orphan, crashes }) => [orphan.taskId, crashes]))
   await inTransaction(store, async (inner) => {
-    for (const [crashes, ids] of idsOf) {
+    for (const crashes of new Set(countOf.values())) {
+      const ids = [...countOf.keys()].filter((id) => countOf.get(id) === crashes)
       await markCounted(inner, { owner: owner.processId, ids, claim, crashes })
     }
     await writeCrashes(inner, adapter.name, new Map(crashed.map(({ jobRef, crashes }) => [jobRef!, crashes])))
   })
-  const countOf = new Map(crashed.map(({ orphan, crashes }) => [orphan.taskId, crashes]))
   return rows.map((row) => ({ ...row, crashes: countOf.get(row.id) ?? row.crashes }))
 }

@@ -9,6 +9,7 @@ import {
   type TaskInsertion,
   type TaskInsertResult,
 } from './new-tasks.js'
+import { isAlive } from './processes.js'
 import { type Store, valuesList } from './store.js'
 
 /** SQLSTATE codes and what they mean here: https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -112,9 +113,5 @@ async function insertTasks(store: Store, insertion: TaskInsertion): Promise<Task
   const written = new Set(rows.map(({ id }) => id))
   const left = tasks.map(({ id }) => id).filter((id) => !written.has(id))
   if (written.size > 0 || left.length === 0) return { alive: true, suspects: new Set(left) }
-  const alive = await sql`
-    select 1 as alive from ${tables.processes} where process_id = ${processId} and state = 'alive'`.execute(
-    db,
-  )
-  return { alive: alive.rows.length === 1, suspects: new Set(left) }
+  return { alive: await isAlive(store, processId), suspects: new Set(left) }
 }

@@ -137,8 +137,9 @@ export function releaseProcess(store: Store, processId: string): Promise<void> {
 /** Whether nobody has found this process dead. */
 export async function isAlive({ db, tables }: Store, processId: string): Promise<boolean> {
   const { rows } = await sql`
-    select 1 as alive from ${tables.processes}
-    where process_id = ${processId} and state = 'alive'`.execute(db)
+    select 1 as alive from ${tables.processes} where process_id = ${processId} and state = 'alive'`.execute(
+    db,
+  )
   return rows.length === 1
 }
 

@@ -1,2 +1,1 @@
-select 1 as alive from "holdfast_processes"
-where process_id = $1 and state = 'alive';
+select 1 as alive from "holdfast_processes" where process_id = $1 and state = 'alive';
