@@ -107,8 +107,8 @@ export class Delivery {
   async begin(): Promise<boolean> {
     const monitor = await this.#parts.monitor()
     const { processId } = monitor
-    if (!(await this.#own(monitor))) return this.#refuse()
     try {
+      if (!(await this.#own(monitor))) return this.#refuse()
       if (await this.#isElsewhere(monitor)) {
         await this.#patiently(() => this.#run(LEAVE))
         return this.#refuse()
@@ -157,6 +157,7 @@ export class Delivery {
     return false
   }
 
+  /** Makes the job this process's in Redis. */
   async #own(monitor: TaskMonitor): Promise<boolean> {
     const { processId, config } = monitor
     const { link, newToken, holds } = this.#parts
@@ -164,10 +165,7 @@ export class Delivery {
     this.#token = newToken(processId)
     let stale = ''
     while (!link.closed) {
-      if (this.#cancelled.signal.aborted) {
-        await this.#giveBack()
-        return false
-      }
+      this.#cancelled.signal.throwIfAborted()
       let answer: unknown[]
       try {
         answer = (await this.#run(BEGIN, processId, stale, lease, kept)) as unknown[]
@@ -189,7 +187,7 @@ export class Delivery {
       if (verdict !== 'ours') return false
       this.#server = String(first)
       this.#text = textOf(this.job, stored)
-      if (!this.#cancelled.signal.aborted) return true
+      return true
     }
     return false
   }
@@ -201,33 +199,37 @@ export class Delivery {
   async #holder(monitor: TaskMonitor): Promise<JobHolder['state'] | undefined> {
     const { name, prefix } = this.#parts
     const jobRef = jobRefOf({ prefix, id: this.job.id, timestamp: this.#timestamp })
-    while (!this.#cancelled.signal.aborted) {
-      try {
-        const holder = await monitor.holderOf(jobRef, name)
-        return holder?.processId === monitor.processId ? undefined : holder?.state
-      } catch (error) {
-        if (!DatabaseError.is(error)) throw error
-        if (monitor.config.onRegisterFailure === 'run-unprotected') return undefined
-        await this.#pause()
-      }
-    }
-    return undefined
+    const unprotected = monitor.config.onRegisterFailure === 'run-unprotected'
+    const holder = await this.#untilThere(() =>
+      monitor.holderOf(jobRef, name).catch((error) => {
+        if (unprotected && DatabaseError.is(error)) return undefined
+        throw error
+      }),
+    )
+    return holder?.processId === monitor.processId ? undefined : holder?.state
   }
 
   /** Waits for the database, unless the monitor says to run without. */
-  async #register(monitor: TaskMonitor): Promise<TaskHandle> {
+  #register(monitor: TaskMonitor): Promise<TaskHandle> {
     const { name, options, kind, prefix } = this.#parts
     const payload: JobPayload = {
       ...{ kind, prefix, id: this.job.id, timestamp: this.#timestamp },
       ...{ token: this.#token, server: this.#server, job: this.#text },
     }
     const { signal } = this.#cancelled
+    return this.#untilThere(() =>
+      monitor.register({ ...options, queue: name, payload, jobRef: jobRefOf(payload), signal }),
+    )
+  }
+
+  /** Tries again while the database is away, unless the job is given back meanwhile. */
+  async #untilThere<T>(work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await monitor.register({ ...options, queue: name, payload, jobRef: jobRefOf(payload), signal })
+        return await work()
       } catch (error) {
         if (!(DatabaseError.is(error) || LeaseExpiredError.is(error))) throw error
-        signal.throwIfAborted()
+        this.#cancelled.signal.throwIfAborted()
         await this.#pause()
       }
     }

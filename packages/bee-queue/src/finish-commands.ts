@@ -24,8 +24,8 @@ export async function finishThrough(
   let written = false
   const commands: Words[] = []
   const exec = (done: (failure: unknown) => void): void => {
-    carryOut(commands).then((done_) => {
-      written = done_
+    carryOut(commands).then((answer) => {
+      written = answer
       done(null)
     }, done)
   }
