@@ -1,8 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { TaskHandle, TaskMonitor } from '@holdfast/core'
+import { StoppedError, type TaskHandle, TaskLostError, type TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
-import { codeOf, isLost } from './errors.js'
 import { Gate } from './gate.js'
 import { GuardedPool } from './guarded-pool.js'
 import type { GuardPayload, HandOffPayload, StartedPayload } from './payloads.js'
@@ -89,7 +88,7 @@ export class Guard {
       await (await guarded.current)?.release({ payload })
     } catch (error) {
       // When it is lost, what the pool held is recovered already.
-      if (!isLost(error)) throw error
+      if (!TaskLostError.is(error)) throw error
     }
   }
 
@@ -143,7 +142,7 @@ export class Guard {
           payload: this.#payloadOf(guarded),
         })
       } catch (error) {
-        if (until.aborted || codeOf(error) === 'HOLDFAST_STOPPED') throw error
+        if (until.aborted || StoppedError.is(error)) throw error
         await delay(RETRY)
       }
     }

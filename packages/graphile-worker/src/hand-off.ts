@@ -1,6 +1,5 @@
-import { Semaphore, type TaskHandle } from '@holdfast/core'
+import { LeaseExpiredError, Semaphore, type TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
-import { codeOf } from './errors.js'
 import type { Guard } from './guard.js'
 import type { GuardedPool } from './guarded-pool.js'
 import { giveBackJob, removeJob, snapshotJob } from './job-sql.js'
@@ -112,7 +111,7 @@ async function work<Payload>(
     } else if (!task.signal.aborted) {
       helpers.logger.error(`${name} failed: ${failure}`)
       await task.release({ payload: { ...stored, failure } })
-    } else if (task.open && codeOf(task.signal.reason) === 'HOLDFAST_LEASE_EXPIRED') {
+    } else if (task.open && LeaseExpiredError.is(task.signal.reason)) {
       // Cut short, not failed: the job keeps its attempt.
       await task.release()
     }

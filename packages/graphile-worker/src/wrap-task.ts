@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { TaskHandle } from '@holdfast/core'
+import { type TaskHandle, TaskLostError } from '@holdfast/core'
 import type { JobHelpers, Task, TaskList } from 'graphile-worker'
-import { isFinal, isLost, isPassing, isPayloadError } from './errors.js'
+import { isFinal, isPassing, isPayloadError } from './errors.js'
 import type { Guard } from './guard.js'
 import type { GuardedPool } from './guarded-pool.js'
 import { giveBackJob, removeJob } from './job-sql.js'
@@ -140,7 +140,7 @@ async function releaseFailed(
   try {
     await mark?.release({ payload: { ...startOf(helpers), failure: failureOf(error) } })
   } catch (failure) {
-    if (!isLost(failure)) throw failure
+    if (!TaskLostError.is(failure)) throw failure
   }
 }
 
