@@ -2,12 +2,16 @@ import { fileURLToPath } from 'node:url'
 import { defineProject, mergeConfig, type UserWorkspaceConfig } from 'vitest/config'
 import { integrationTests } from './vitest.base.js'
 
-/** A database and a version of Kysely that the monitor's tests run on. */
-export interface Leg {
+/** A database that tests run on. */
+interface DatabaseLeg {
   readonly db: string
-  readonly kysely: string
   /** Files that `npm test` leaves out here; `test:full` runs them. */
   readonly leaveOut?: readonly string[]
+}
+
+/** A database and a version of Kysely that the monitor's tests run on. */
+export interface Leg extends DatabaseLeg {
+  readonly kysely: string
 }
 
 /** The version that the workspace installs as `kysely`. */
@@ -48,42 +52,56 @@ export const full = process.env.HOLDFAST_TEST_FULL !== undefined
 /** Five legs share the time of `npm test`. */
 const propertyRuns = process.env.HOLDFAST_PROPERTY_RUNS ?? (full ? '60' : '20')
 
-/** These mostly wait; the others are heavier, and come first. Their files keep no state in a module. */
-const waiting = { maxWorkers: 4, isolate: false }
-
-const left = (files: readonly string[] = []): string[] =>
-  full ? [] : files.map((file) => `test/${file}.test.ts`)
-
 const path = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
-/** The monitor's tests on one leg. */
-export function coreOn({ db, kysely, leaveOut }: Leg): UserWorkspaceConfig {
+interface LegTests {
+  readonly folder: string
+  readonly name: string
+  /** Legs with the same number run side by side, the others one after the other. */
+  readonly order: number
+  readonly env: Readonly<Record<string, string>>
+  readonly execArgv?: string[]
+}
+
+/** The tests of a package on one leg. They mostly wait, and their files keep no state in a module. */
+function testsOn(
+  { db, leaveOut = [] }: DatabaseLeg,
+  { folder, name, order, env, execArgv = [] }: LegTests,
+): UserWorkspaceConfig {
   return mergeConfig(
     integrationTests,
     defineProject({
-      root: path('packages/core'),
+      root: path(folder),
       test: {
-        name: `core on ${db}, kysely ${kysely}`,
-        exclude: left(leaveOut),
-        env: {
-          HOLDFAST_TEST_DB: db,
-          HOLDFAST_TEST_KYSELY: kysely === INSTALLED ? '' : kysely,
-          HOLDFAST_PROPERTY_RUNS: propertyRuns,
-        },
-        execArgv: ['--import', path('tooling/chaos/hooks/kysely.mjs')],
-        sequence: { groupOrder: 1 },
-        ...waiting,
+        name,
+        exclude: full ? [] : leaveOut.map((file) => `test/${file}.test.ts`),
+        env: { HOLDFAST_TEST_DB: db, ...env },
+        execArgv,
+        maxWorkers: 4,
+        isolate: false,
+        // The tests that have no leg are heavier, and come first.
+        sequence: { groupOrder: order },
       },
     }),
   )
 }
 
+/** The monitor's tests on one leg. */
+export const coreOn = (leg: Leg): UserWorkspaceConfig =>
+  testsOn(leg, {
+    folder: 'packages/core',
+    name: `core on ${leg.db}, kysely ${leg.kysely}`,
+    order: 1,
+    env: {
+      HOLDFAST_TEST_KYSELY: leg.kysely === INSTALLED ? '' : leg.kysely,
+      HOLDFAST_PROPERTY_RUNS: propertyRuns,
+    },
+    execArgv: ['--import', path('tooling/chaos/hooks/kysely.mjs')],
+  })
+
 /** A version of bee-queue and a database that its adapter's tests run on. */
-export interface BeeLeg {
-  readonly db: string
+export interface BeeLeg extends DatabaseLeg {
   readonly bee: '2.0.0' | '1.7.1'
-  /** Files that `npm test` leaves out here; `test:full` runs them. */
-  readonly leaveOut?: readonly string[]
 }
 
 /** What has to do with neither the database nor the version of bee-queue. */
@@ -107,22 +125,13 @@ export const moreBeeLegs: readonly BeeLeg[] = [
 ]
 
 /** The tests of the bee-queue adapter on one leg. */
-export function beeOn({ db, bee, leaveOut }: BeeLeg): UserWorkspaceConfig {
-  return mergeConfig(
-    integrationTests,
-    defineProject({
-      root: path('packages/bee-queue'),
-      test: {
-        name: `bee-queue ${bee} on ${db}`,
-        exclude: left(leaveOut),
-        env: {
-          HOLDFAST_TEST_DB: db,
-          HOLDFAST_TEST_BEE_QUEUE: bee === '1.7.1' ? 'bee-queue-1' : '',
-          HOLDFAST_TEST_SERVICES: 'redis',
-        },
-        sequence: { groupOrder: 2 },
-        ...waiting,
-      },
-    }),
-  )
-}
+export const beeOn = (leg: BeeLeg): UserWorkspaceConfig =>
+  testsOn(leg, {
+    folder: 'packages/bee-queue',
+    name: `bee-queue ${leg.bee} on ${leg.db}`,
+    order: 2,
+    env: {
+      HOLDFAST_TEST_BEE_QUEUE: leg.bee === '1.7.1' ? 'bee-queue-1' : '',
+      HOLDFAST_TEST_SERVICES: 'redis',
+    },
+  })
