@@ -94,6 +94,10 @@ try {
   }
   await until(idle, { timeout: PATIENCE, what: 'nothing is in flight' }).catch((error) => log(error.message))
   await fleet.stop()
+  for (const { child } of [api, model]) {
+    child.process.kill('SIGTERM')
+    await child.exited
+  }
   note('ended', { succeeded: await servers.succeeded() })
   const recoveries = await sql`select id from holdfast_recoveries where outcome = 'requeued'`.execute(db)
   const entries = readFileSync(process.env.LEDGER, 'utf8')
@@ -103,10 +107,6 @@ try {
   result = summary(entries, recoveries.rows.length)
   for (const [fault, ids] of Object.entries(judge(entries))) {
     for (const id of ids.slice(0, 5)) log([`${fault}: ${id}`, ...history(entries, id)].join('\n'))
-  }
-  for (const { child } of [api, model]) {
-    child.process.kill('SIGTERM')
-    await child.exited
   }
 } finally {
   await servers.stop()
