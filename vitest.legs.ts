@@ -135,3 +135,38 @@ export const beeOn = (leg: BeeLeg): UserWorkspaceConfig =>
       HOLDFAST_TEST_SERVICES: 'redis',
     },
   })
+
+/** A version of graphile-worker and a Postgres that its adapter's tests run on. */
+export interface GraphileLeg extends DatabaseLeg {
+  readonly graphile: '0.16.6' | '0.17.3' | '0.18.0'
+}
+
+/** The version that the workspace installs as `graphile-worker`. */
+const INSTALLED_GRAPHILE = '0.17.3'
+
+/** Each version of graphile-worker once, and both ends of Postgres: the legs of `npm test`. */
+export const graphileLegs: readonly GraphileLeg[] = [
+  { db: 'postgres', graphile: '0.18.0' },
+  { db: 'postgres@14', graphile: '0.17.3' },
+  { db: 'postgres', graphile: '0.16.6' },
+]
+
+/** What `npm run test:full` adds. */
+export const moreGraphileLegs: readonly GraphileLeg[] = [
+  { db: 'postgres@14', graphile: '0.18.0' },
+  { db: 'postgres', graphile: '0.17.3' },
+  { db: 'postgres@14', graphile: '0.16.6' },
+]
+
+/** The tests of the graphile-worker adapter on one leg. */
+export const graphileOn = (leg: GraphileLeg): UserWorkspaceConfig =>
+  testsOn(leg, {
+    folder: 'packages/graphile-worker',
+    name: `graphile-worker ${leg.graphile} on ${leg.db}`,
+    order: 3,
+    env: {
+      HOLDFAST_TEST_GRAPHILE_WORKER:
+        leg.graphile === INSTALLED_GRAPHILE ? '' : `graphile-worker-${leg.graphile.split('.')[1]}`,
+      HOLDFAST_TEST_SERVICES: 'postgres,pgbouncer,mysql',
+    },
+  })

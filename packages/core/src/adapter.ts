@@ -33,8 +33,11 @@ export interface OrphanedJob {
 }
 
 export type Decision =
-  /** Make the job runnable, at once or `notBefore` milliseconds from now. */
-  | { readonly kind: 'requeue'; readonly notBefore?: number }
+  /**
+   * Make the job runnable, at once or `notBefore` milliseconds from now. `backoff`: that is the monitor's own growing
+   * pause and nobody's choice, so that a queue with a longer one may keep to its own.
+   */
+  | { readonly kind: 'requeue'; readonly notBefore?: number; readonly backoff?: boolean }
   /** Keep the job from running again, visibly so in its queue where the queue can show it. */
   | { readonly kind: 'quarantine'; readonly reason: string }
 
@@ -74,6 +77,14 @@ export interface RecoveryContext {
   readonly logger: Logger
   /** Which of these jobs of this queue have a task row of their own now, be it in this batch or anywhere else. */
   registered(jobRefs: readonly string[]): Promise<ReadonlySet<string>>
+  /**
+   * For a queue elsewhere that gives a recovered job a new identity: writes that down before the job can run, so that its
+   * next run takes the row over, and a repeat of this recovery (whose orphan then has the new `jobRef`) finds what was
+   * done. With `atomicRecovery` there is nothing to do: the outcome says it.
+   *
+   * @throws AdapterError when the row is not this recovery's any more: undo what was done
+   */
+  rename(orphan: Orphan, jobRef: string): Promise<void>
 }
 
 export interface AdapterCapabilities {
@@ -105,6 +116,8 @@ export interface QueueAdapter {
    * repeated. Must answer one outcome per job, in order. A throw undoes the batch and is retried row by row.
    */
   recover(jobs: readonly DecidedJob[], context: RecoveryContext): Promise<readonly JobOutcome[]>
+  /** Called with each sweep of this queue, by whoever sweeps it: for upkeep that one process at a time should do. */
+  onSweep?(context: RecoveryContext): void | Promise<void>
   /** Called when the monitor has started, before `start()` resolves. */
   onStart?(monitor: TaskMonitor): void | Promise<void>
   /** Called when this process was declared dead and has registered anew. Must stop what the old identity held. */

@@ -1,6 +1,9 @@
+import type { Transaction } from 'kysely'
 import type { QueueAdapter } from './adapter.js'
 import { monotonicNow, sleep } from './clock.js'
 import type { Incarnation } from './incarnation.js'
+import { answered } from './recovery/answered.js'
+import { contextOf } from './recovery/context.js'
 import { Pace } from './recovery/pace.js'
 import { pruneCrashes } from './store/crashes.js'
 import { pruneRecoveries } from './store/history.js'
@@ -13,7 +16,7 @@ import {
   releaseLock,
   renewLock,
 } from './store/locks.js'
-import type { TransactionStore } from './store/store.js'
+import { inTransaction, type Store, type TransactionStore } from './store/store.js'
 import { type SweepParts, sweep } from './sweep.js'
 
 export interface SweeperParts extends SweepParts {
@@ -110,8 +113,28 @@ export class Sweeper {
       after: (jobs) => this.#pace.spend(jobs),
       within: (inner: TransactionStore) => holdsLock(inner, held),
     })
+    await this.#keepUp(held)
     await this.#prune()
     events.emit('sweep', { queue: adapter.name, ...counts, durationMs: monotonicNow() - startedAt })
+  }
+
+  /** What the adapter does for its queue besides. Its trouble is not the sweep's. */
+  async #keepUp(held: HeldLock): Promise<void> {
+    const { store, logger, adapter, events, config } = this.#parts
+    if (adapter.onSweep === undefined) return
+    const { signal } = this.#stopping
+    const call = async (inner: Store, trx?: Transaction<unknown>): Promise<void> => {
+      const context = contextOf({ store: inner, adapter, logger, signal }, trx)
+      await answered({ adapter, config }, 'keeps its queue up', Promise.resolve(adapter.onSweep!(context)))
+    }
+    try {
+      if (!adapter.capabilities.atomicRecovery) return await call(store)
+      await inTransaction(store, async (inner) => {
+        if (await holdsLock(inner, held)) await call(inner, inner.db)
+      })
+    } catch (error) {
+      events.fail(`the upkeep of ${JSON.stringify(adapter.name)} failed`, error)
+    }
   }
 
   async #prune(): Promise<void> {

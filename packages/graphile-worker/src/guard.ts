@@ -1,29 +1,46 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { StoppedError, type TaskHandle, TaskLostError, type TaskMonitor } from '@holdfast/core'
+import {
+  type RegisterOptions,
+  StoppedError,
+  type TaskHandle,
+  TaskLostError,
+  type TaskMonitor,
+} from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 import { Gate } from './gate.js'
 import { GuardedPool } from './guarded-pool.js'
+import type { EndedJob } from './job-sql.js'
+import { Keeper } from './keeper.js'
 import type { GuardPayload, HandOffPayload, StartedPayload } from './payloads.js'
+import type { GraphileTables } from './tables.js'
 
 /** What stands for one job. */
 export type JobPayload = StartedPayload | HandOffPayload
 
+/** What the monitor is told of each job that has a row of its own. */
+export type RowOptions = Pick<RegisterOptions, 'onCrash' | 'maxRuntime' | 'onOverdue' | 'signal'>
+
 /** Milliseconds between attempts to protect a pool. */
 const RETRY = 500
+
+/** Jobs whose end is perhaps not written that a pool's last word tells of, so that it stays small. */
+const MAX_ENDED = 200
 
 /** Keeps one task row for each worker pool of this process: it stands for whatever the pool has locked. */
 export class Guard {
   readonly #queue: string
-  readonly #pools = new Map<string, GuardedPool>()
+  readonly #pools = new Set<GuardedPool>()
+  readonly #keeper: Keeper
   #monitor = new Gate<TaskMonitor>()
   #running = false
   #registrations = 0
   /** Aborts when the drain of the monitor's stop is over. */
   #drained = unlimited(new AbortController())
 
-  constructor(queue: string) {
+  constructor(queue: string, tables: GraphileTables) {
     this.#queue = queue
+    this.#keeper = new Keeper(tables, this.#pools)
   }
 
   /** The monitor runs: pools that wait for it can be protected. */
@@ -32,10 +49,13 @@ export class Guard {
     this.#drained = unlimited(new AbortController())
     this.#monitor.open(monitor)
     const abortJobs = (): void => {
-      for (const guarded of this.#pools.values()) guarded.abortJobs()
+      for (const guarded of this.#pools) guarded.abortJobs()
     }
     monitor.on('leaseExpired', abortJobs)
     monitor.on('evicted', abortJobs)
+    monitor.on('heartbeatFailed', () => {
+      for (const guarded of this.#pools) guarded.doubtful = true
+    })
   }
 
   /** Whether the monitor runs, so that a worker needn't wait for it. */
@@ -43,47 +63,71 @@ export class Guard {
     return this.#running
   }
 
-  /** The guarded pool that `lockId` belongs to. */
+  /** The guarded pool whose jobs have this lock. */
   of(lockId: string | null): GuardedPool | undefined {
-    return lockId === null ? undefined : this.#pools.get(lockId)
+    if (lockId !== null) for (const guarded of this.#pools) if (guarded.lockIds.has(lockId)) return guarded
+    return undefined
+  }
+
+  ofPool(pool: WorkerPool): GuardedPool | undefined {
+    return this.of(pool.id)
   }
 
   /** Begins to protect a pool; its workers wait for `ready` before they fetch. */
   protect(pool: WorkerPool, marksStarts: boolean): void {
-    if (this.#pools.has(pool.id)) return
+    if (this.ofPool(pool) !== undefined) return
     const guarded = new GuardedPool(pool, marksStarts)
-    this.#pools.set(pool.id, guarded)
+    this.#pools.add(guarded)
     guarded.fetchUnder(this.#register(guarded, guarded.closing))
+    this.#keeper.start()
   }
 
-  /** Resolves once the pool is protected. A worker that doesn't wait would take jobs that nobody could recover. */
-  async ready(pool: WorkerPool): Promise<void> {
-    await this.#pools.get(pool.id)?.task
+  /**
+   * Resolves once the pool is protected. A worker that doesn't wait would take jobs that nobody could recover.
+   *
+   * @throws Error when it isn't and won't be
+   */
+  async ready(pool: WorkerPool): Promise<GuardedPool> {
+    const guarded = this.ofPool(pool)
+    if (guarded === undefined) throw new Error(`Worker pool ${pool.id} is not protected.`)
+    await guarded.task
+    return guarded
   }
 
   /** Registers a job of a protected pool. */
-  async register(guarded: GuardedPool, jobRef: string, payload: JobPayload): Promise<TaskHandle> {
+  async register(
+    guarded: GuardedPool,
+    jobRef: string,
+    payload: JobPayload,
+    options: RowOptions,
+  ): Promise<TaskHandle> {
     await guarded.task
-    return guarded.monitor!.register({ queue: this.#queue, jobRef, payload })
+    return guarded.monitor!.register({ ...options, queue: this.#queue, jobRef, payload })
   }
 
-  /** The pool is shutting down. */
-  close(pool: WorkerPool): void {
-    this.#pools.get(pool.id)?.close()
+  /** Has a job's end written by recovery: for when the pool's own connections are closed. */
+  async settle(guarded: GuardedPool, { id: jobId, lockId, failure }: EndedJob): Promise<void> {
+    const end = failure === undefined ? { finished: true as const } : { failure }
+    const payload: StartedPayload = { kind: 'started', jobId, lockId, ...end }
+    const task = await guarded.monitor!.register({ queue: this.#queue, payload })
+    await task.release()
   }
 
   /** Waits for the pool's handed-off work, which still needs its connections; no longer than the drain. */
   async drain(pool: WorkerPool): Promise<void> {
-    await this.#pools.get(pool.id)?.drained(this.#drained.signal)
+    const guarded = this.ofPool(pool)
+    await guarded?.drained(this.#drained.signal)
+    if (guarded !== undefined) await this.#keeper.settle(guarded, 0)
   }
 
   /** The pool has ended: what it still has locked, if anything, is given back at once. */
   async end(pool: WorkerPool): Promise<void> {
-    const guarded = this.#pools.get(pool.id)
+    const guarded = this.ofPool(pool)
     if (guarded === undefined) return
-    this.#pools.delete(pool.id)
+    this.#pools.delete(guarded)
+    if (this.#pools.size === 0) this.#keeper.stop()
     guarded.close()
-    const payload: GuardPayload = { ...this.#payloadOf(guarded), finished: guarded.finished }
+    const payload: GuardPayload = { ...this.#payloadOf(guarded), ended: guarded.ended.latest(MAX_ENDED) }
     try {
       await (await guarded.current)?.release({ payload })
     } catch (error) {
@@ -97,7 +141,7 @@ export class Guard {
    * under the new identity. The jobs they run end in an error, so that their rows are left to whoever has them.
    */
   async evicted(): Promise<void> {
-    const pools = [...this.#pools.values()]
+    const pools = [...this.#pools]
     for (const guarded of pools) guarded.coverBy(this.#register(guarded, this.#drained.signal))
     await this.#shutDown(pools, 'Holdfast: this process was declared dead; its jobs are recovered elsewhere')
   }
@@ -106,7 +150,7 @@ export class Guard {
   async stop(drainOver: AbortSignal): Promise<void> {
     this.#running = false
     this.#monitor = new Gate()
-    const pools = [...this.#pools.values()]
+    const pools = [...this.#pools]
     const over = (): void => {
       this.#drained.abort()
       for (const guarded of pools) guarded.abortJobs()
@@ -124,11 +168,12 @@ export class Guard {
     )
   }
 
-  #payloadOf({ pool, marksStarts }: GuardedPool): GuardPayload {
-    return { kind: 'guard', lockIds: [pool.id], marksStarts }
+  #payloadOf({ lockIds, marksStarts }: GuardedPool): GuardPayload {
+    return { kind: 'guard', lockIds: [...lockIds], marksStarts }
   }
 
   async #register(guarded: GuardedPool, until: AbortSignal): Promise<TaskHandle> {
+    // From here on later than the making of the pool, and of its workers with it.
     const monitor = await this.#monitor.valueUntil(until)
     guarded.monitor = monitor
     for (;;) {

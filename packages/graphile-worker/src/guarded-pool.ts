@@ -1,27 +1,41 @@
 import { setMaxListeners } from 'node:events'
 import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
-
-/** How many finished jobs are remembered: more than a pool can have in the middle of being removed. */
-const MAX_FINISHED = 10_000
+import { EndedJobs } from './ended-jobs.js'
+import type { FetchedJob } from './job-sql.js'
+import type { Run } from './run.js'
 
 /** A worker pool under guard. */
 export class GuardedPool {
   readonly pool: WorkerPool
+  /** It fetches jobs ahead of running them, so that only a row of its own says of a job that it has begun. */
   readonly marksStarts: boolean
+  /** What its jobs are locked by. */
+  readonly lockIds: Set<string>
+  readonly ended = new EndedJobs()
+  /** Since when its jobs run, on the monotonic clock. */
+  readonly #running = new Map<FetchedJob, number>()
   readonly #closing = new AbortController()
   readonly #handOffs = new Set<Promise<void>>()
-  readonly #finished = new Set<string>()
   /** The task that the pool fetches under; it says whether a job that the pool began is still its own. */
   task!: Promise<TaskHandle>
   #cover: Promise<TaskHandle> | undefined
   #jobs = new AbortController()
   /** The monitor that protects it, also when that has stopped meanwhile. */
   monitor: TaskMonitor | undefined
+  /** Its connections, from when its first worker starts. */
+  run: Run | undefined
+  /**
+   * Whether graphile-worker may be unable to write the end of a job: its connections broke or are about to be closed. The
+   * end is then written, and proved to be, before graphile-worker hears of it: what it fails to write ends its worker, or
+   * the process.
+   */
+  doubtful = false
 
   constructor(pool: WorkerPool, marksStarts: boolean) {
     this.pool = pool
     this.marksStarts = marksStarts
+    this.lockIds = new Set([pool.id])
     // Every job that waits for a place listens.
     setMaxListeners(0, this.#closing.signal)
   }
@@ -49,11 +63,11 @@ export class GuardedPool {
 
   /** Resolves when the pool takes no more jobs. */
   get closed(): Promise<void> {
-    if (this.closing.aborted) return Promise.resolve()
-    return new Promise((resolve) => this.closing.addEventListener('abort', () => resolve(), { once: true }))
+    return aborted(this.closing)
   }
 
   close(): void {
+    this.doubtful = true
     this.#closing.abort()
   }
 
@@ -69,18 +83,20 @@ export class GuardedPool {
     running.abort(new Error('Holdfast: this process stops, or may soon be taken for dead; end this job.'))
   }
 
-  noteBegun(jobId: string): void {
-    this.#finished.delete(jobId)
+  /** Runs the work of a job, which counts as running meanwhile. */
+  async running<T>(job: FetchedJob, work: () => Promise<T>): Promise<T> {
+    this.#running.set(job, performance.now())
+    try {
+      return await work()
+    } finally {
+      this.#running.delete(job)
+    }
   }
 
-  /** The job's handler ended well; graphile-worker removes its row, sooner or later. */
-  noteFinished(jobId: string): void {
-    this.#finished.add(jobId)
-    if (this.#finished.size > MAX_FINISHED) this.#finished.delete(this.#finished.values().next().value!)
-  }
-
-  get finished(): readonly string[] {
-    return [...this.#finished]
+  /** Jobs that have run for at least `ms` milliseconds. */
+  runningFor(ms: number): FetchedJob[] {
+    const latest = performance.now() - ms
+    return [...this.#running].flatMap(([job, since]) => (since <= latest ? [job] : []))
   }
 
   /** Work of this pool that goes on beside its workers. */
@@ -90,11 +106,7 @@ export class GuardedPool {
   }
 
   async drained(over: AbortSignal): Promise<void> {
-    if (over.aborted) return
-    const timedOut = new Promise<void>((resolve) =>
-      over.addEventListener('abort', () => resolve(), { once: true }),
-    )
-    await Promise.race([Promise.allSettled(this.#handOffs), timedOut])
+    if (!over.aborted) await Promise.race([Promise.allSettled(this.#handOffs), aborted(over)])
   }
 
   /** Resolves when the pool has ended. How it ended is told to whoever runs it, by `runner.promise`. */
@@ -105,4 +117,9 @@ export class GuardedPool {
     }
     await Promise.allSettled([this.pool.promise])
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

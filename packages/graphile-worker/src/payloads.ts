@@ -1,4 +1,5 @@
 import type { Orphan } from '@holdfast/core'
+import type { EndedJob } from './job-sql.js'
 
 /** All that is needed to add a handed-off job anew, exactly as it was. */
 export interface JobSnapshot {
@@ -14,6 +15,9 @@ export interface JobSnapshot {
   readonly flags: readonly string[] | null
   /** The database's text of it. */
   readonly runAt: string
+  /** The database's text of it. */
+  readonly createdAt: string
+  readonly lastError: string | null
 }
 
 /** A worker pool that is guarded: stands for every job that its lock ids hold. */
@@ -22,15 +26,17 @@ export interface GuardPayload {
   readonly lockIds: readonly string[]
   /** Every job whose handler began has a row of its own: what the pool holds beyond them had not begun. */
   readonly marksStarts: boolean
-  /** Jobs that finished last, whose removal graphile-worker had perhaps not carried out when the pool ended. */
-  readonly finished?: readonly string[]
+  /** Jobs that ended last, whose end graphile-worker had perhaps not written when the pool ended. */
+  readonly ended?: readonly EndedJob[]
 }
 
-/** A job whose handler began, of a pool that fetches jobs ahead of running them. */
+/** A job whose handler began. It is in graphile-worker still. */
 export interface StartedPayload {
   readonly kind: 'started'
   readonly jobId: string
   readonly lockId: string
+  /** The handler ended well: only the row is left. */
+  readonly finished?: true
   /** The handler threw: graphile-worker's own retry rules apply. */
   readonly failure?: string
 }

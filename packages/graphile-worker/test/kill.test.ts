@@ -4,6 +4,7 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { graphileWorkerAdapter } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
+import { hasLocalQueue } from './support/graphile.js'
 
 describe('a worker process that is killed', () => {
   let fixture: Fixture
@@ -99,27 +100,30 @@ describe('a worker process that is killed', () => {
     expect(await fixture.ledger('start')).toHaveLength(2)
   })
 
-  it('gives back the attempt of jobs that it had fetched ahead and not begun', async () => {
-    const preset = { worker: { localQueue: { size: 6 } } }
-    const victim = await fixture.worker({ concurrency: 2, preset })
-    await sql`select graphile_worker.add_jobs(array(
+  it.runIf(hasLocalQueue)(
+    'gives back the attempt of jobs that it had fetched ahead (since 0.17) and not begun',
+    async () => {
+      const preset = { worker: { localQueue: { size: 6 } } }
+      const victim = await fixture.worker({ concurrency: 2, preset })
+      await sql`select graphile_worker.add_jobs(array(
       select ('guarded', '{"gate":"open"}', null, null, 1, null, null, null)::graphile_worker.job_spec
       from generate_series(1, 6)))`.execute(fixture.db)
-    await fixture.started(2)
-    await until(async () => (await fixture.jobs()).filter(({ lockedBy }) => lockedBy !== null).length >= 3)
-    const begun = new Set((await fixture.ledger('start')).map(({ job }) => job))
-    const held = (await fixture.jobs()).filter(({ lockedBy }) => lockedBy !== null).length
-    expect(held).toBeGreaterThan(2)
-    await fixture.worker()
-    await victim.kill()
-    await fixture.started(6)
-    await fixture.openGate('open')
-    await fixture.finished(4)
-    await until(async () => (await fixture.jobs()).length === 2)
-    const left = await fixture.jobs()
-    expect(new Set(left.map(({ id }) => id))).toEqual(begun)
-    for (const job of left) expect(job.lastError).toContain('on its last attempt (1 of 1)')
-  })
+      await fixture.started(2)
+      await until(async () => (await fixture.jobs()).filter(({ lockedBy }) => lockedBy !== null).length >= 3)
+      const begun = new Set((await fixture.ledger('start')).map(({ job }) => job))
+      const held = (await fixture.jobs()).filter(({ lockedBy }) => lockedBy !== null).length
+      expect(held).toBeGreaterThan(2)
+      await fixture.worker()
+      await victim.kill()
+      await fixture.started(6)
+      await fixture.openGate('open')
+      await fixture.finished(4)
+      await until(async () => (await fixture.jobs()).length === 2)
+      const left = await fixture.jobs()
+      expect(new Set(left.map(({ id }) => id))).toEqual(begun)
+      for (const job of left) expect(job.lastError).toContain('on its last attempt (1 of 1)')
+    },
+  )
 
   it('has a handed-off job come back with all that it was', async () => {
     const payload = '{"gate":"open", "big":12345678901234567890, "nul":"\\u0000", "lone":"\\ud800", "e":1.50}'

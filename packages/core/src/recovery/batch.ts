@@ -7,7 +7,7 @@ import type { MonitorConfig } from '../options.js'
 import { readPayload } from '../payload.js'
 import { readCrashes } from '../store/crashes.js'
 import type { Store } from '../store/store.js'
-import { causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
+import { type Claim, causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
 import { answered } from './answered.js'
 import { checkOutcomes } from './check-outcomes.js'
 import { contextOf } from './context.js'
@@ -26,6 +26,8 @@ export interface BatchScope {
   readonly byProcess: string
   /** Aborts when the recovery must end. */
   readonly signal: AbortSignal
+  /** Of a recovery in two phases. */
+  readonly claim?: Claim
 }
 
 export interface Batch extends BatchReport {
@@ -112,7 +114,9 @@ async function decideAll(
   for (const job of orphaned) {
     const counted = rowOf.get(job.orphan.taskId)?.crashes ?? null
     const before = job.jobRef === null ? 0 : (counts.get(job.jobRef) ?? 0)
-    const crashes = counted ?? (isCrash(job) ? before + 1 : before)
+    const now = isCrash(job) ? before + 1 : before
+    // The row of several jobs only says that theirs are counted.
+    const crashes = counted === null ? now : adapter.expand === undefined ? counted : before
     const recoveryId = recoveryIdOf(job)
     const decision = await decide(job, crashes, config)
     const decided: DecidedJob = { ...job, crashes, recoveryId, decision }

@@ -36,7 +36,7 @@ export async function recoverClaimed(
   const next = rows.length < limit ? undefined : rows.at(-1)!.id
   if (rows.length === 0) return { ...emptyReport(), next }
   const signal = AbortSignal.any([scope.signal, late])
-  const parts = await recoverParts({ ...scope, signal }, rows, claim)
+  const parts = await recoverParts({ ...scope, signal, claim }, rows, claim)
   const report = await inTransaction(store, async (inner) => {
     const done = emptyReport()
     const ids = rows.map(({ id }) => id)

@@ -5,9 +5,8 @@ import { type Claim, markCounted, type OrphanRow } from '../store/tasks.js'
 import type { BatchScope } from './batch.js'
 import { isCrash } from './decide.js'
 
-/** Where recovery is one transaction the count is part of it; the row of several jobs has no count of its own. */
-export const countsBefore = ({ capabilities, expand }: QueueAdapter): boolean =>
-  !capabilities.atomicRecovery && expand === undefined
+/** Where recovery is one transaction the count is part of it. */
+export const countsBefore = ({ capabilities }: QueueAdapter): boolean => !capabilities.atomicRecovery
 
 /**
  * Counts the crashes of claimed jobs before they are made runnable: from then on a job may run at once, register, and
@@ -25,6 +24,7 @@ export async function countCrashes(
     (job) => isCrash(job) && job.jobRef !== null && uncounted.has(job.orphan.taskId),
   )
   if (crashed.length === 0) return rows
+  // Of the row of several jobs it says the count of its last, and above all that theirs are counted.
   const countOf = new Map(crashed.map(({ orphan, crashes }) => [orphan.taskId, crashes]))
   await inTransaction(store, async (inner) => {
     for (const crashes of new Set(countOf.values())) {

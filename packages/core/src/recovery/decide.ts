@@ -50,7 +50,7 @@ export async function decide(job: OrphanedJob, crashes: number, config: DecideCo
   check(decision)
   if (decision.kind !== 'requeue' || decision.notBefore !== undefined || crashes <= 1) return decision
   const pause = Math.min(MAX_BACKOFF, recoveryBackoff * 2 ** (crashes - 1))
-  return { kind: 'requeue', notBefore: Math.round(jittered(pause)) }
+  return { kind: 'requeue', notBefore: Math.round(jittered(pause)), backoff: true }
 }
 
 function named(name: string): Decision {

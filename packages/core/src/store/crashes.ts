@@ -34,6 +34,20 @@ export async function writeCrashes(
   }
 }
 
+/** Copies the crash count of a job to the identity under which it goes on. */
+export async function copyCrashes(
+  { db, dialect, tables }: Store,
+  queue: string,
+  from: string,
+  to: string,
+): Promise<void> {
+  await sql`
+    insert into ${tables.crashes} (queue, job_ref, count, last_crash_at)
+    select c.queue, ${to}, c.count, c.last_crash_at from ${tables.crashes} as c
+    where c.queue = ${queue} and c.job_ref = ${from}
+    ${dialect.onConflictKeep(['queue', 'job_ref'])}`.execute(db)
+}
+
 export async function pruneCrashes({ db, dialect, tables }: Store, window: number): Promise<void> {
   await sql`delete from ${tables.crashes} where last_crash_at < ${dialect.after(-window)}`.execute(db)
 }

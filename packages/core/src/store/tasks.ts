@@ -241,6 +241,17 @@ export async function markCounted(
     where process_id = ${owner} and id in (${sql.join(ids)}) and claim_token = ${claim.token}`.execute(db)
 }
 
+/** Gives a claimed orphan another jobRef. False when the claim is another's. */
+export async function setJobRef(
+  { db, tables }: TransactionStore,
+  { owner, id, claim, jobRef }: { owner: string; id: string; claim: Claim; jobRef: string },
+): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    update ${tables.tasks} set job_ref = ${jobRef}
+    where process_id = ${owner} and id = ${id} and claim_token = ${claim.token}`.execute(db)
+  return numAffectedRows === 1n
+}
+
 export async function deleteOrphans(
   { db, tables }: Store,
   owner: string,

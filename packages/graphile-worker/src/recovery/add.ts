@@ -1,44 +1,51 @@
-import type { JobOutcome, RecoveryContext } from '@holdfast/core'
+import type { JobOutcome } from '@holdfast/core'
 import { sql } from 'kysely'
 import type { JobSnapshot } from '../payloads.js'
+import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
 import type { JobRow } from './held-jobs.js'
 import type { Continuation } from './plan.js'
+import { removeJobs } from './unlock.js'
 
 /** `add_job` may answer an empty row while another transaction holds the key (graphile/worker#580). */
 const MAX_TRIES = 5
 
-/** Adds a handed-off job anew as it was, with its attempts. */
+/**
+ * Adds a handed-off job anew as it was, with its attempts.
+ *
+ * @param known is told the new job's id before that can run
+ */
 export async function addJob(
-  context: RecoveryContext,
+  run: Run,
   tables: GraphileTables,
   { job, remove, next }: { job: JobSnapshot; remove: JobRow | undefined; next: Continuation },
+  known: (id: string) => Promise<void>,
 ): Promise<JobOutcome> {
-  const { trx } = context
-  if (remove !== undefined) await sql`delete from ${tables.jobs} where id = ${remove.id}::bigint`.execute(trx)
-  const added = await insert(context, tables, job)
+  await removeJobs(run, tables, remove === undefined ? [] : [remove.id])
+  const added = await insert(run, tables, job)
   if (added === undefined) {
     return { kind: 'failed', error: new Error(`add_job answered no row for job ${job.id} (key ${job.key})`) }
   }
   // A job with our key that was there before is newer than ours.
   if (added.revision > 0) return { kind: 'superseded' }
-  await sql`
+  await run(sql`
     update ${tables.jobs}
-    set attempts = ${next.attempts}, last_error = ${next.lastError}::text,
+    set attempts = ${next.attempts}, created_at = ${job.createdAt}::timestamptz,
+      last_error = ${next.lastError ?? job.lastError}::text,
       run_at = case when ${next.delayMs}::float8 is null then run_at
         else clock_timestamp() + ${next.delayMs}::float8 * interval '1 millisecond' end
-    where id = ${added.id}::bigint`.execute(trx)
+    where id = ${added.id}::bigint`)
+  await known(added.id)
   return next.outcome(added.id)
 }
 
-async function insert({ trx }: RecoveryContext, { addJob }: GraphileTables, job: JobSnapshot) {
+async function insert(run: Run, { addJob }: GraphileTables, job: JobSnapshot) {
   for (let tries = 1; tries <= MAX_TRIES; tries++) {
-    const { rows } = await sql<{ id: string | null; revision: number }>`
+    const [row] = await run(sql<{ id: string | null; revision: number }>`
       select id::text as id, revision from ${addJob}(${job.identifier}, payload => ${job.payload}::json,
         queue_name => ${job.queueName}, run_at => ${job.runAt}::timestamptz, max_attempts => ${job.maxAttempts}::int,
         job_key => ${job.key}, priority => ${job.priority}::int, flags => ${job.flags}::text[],
-        job_key_mode => 'unsafe_dedupe')`.execute(trx)
-    const row = rows[0]
+        job_key_mode => 'unsafe_dedupe')`)
     if (row != null && row.id !== null) return { id: row.id, revision: row.revision }
   }
   return undefined

@@ -1,18 +1,17 @@
 import type { Orphan, OrphanedJob, RecoveryContext } from '@holdfast/core'
+import type { EndedJob } from '../job-sql.js'
 import { type HandOffPayload, payloadOf, type TaskPayload } from '../payloads.js'
+import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
-import { type JobRow, lockJobs } from './held-jobs.js'
+import { lockJobs } from './held-jobs.js'
 import { unlockQueues } from './unlock.js'
 
-/** A job behind an orphan, and what graphile-worker has of it: no row when it is gone from there. */
+/** A job behind an orphan. */
 export interface JobDetail {
   readonly lockIds: readonly string[]
-  readonly row: JobRow | undefined
   readonly handOff?: HandOffPayload
-  /** The handler threw. */
-  readonly failure?: string | undefined
-  /** The handler ended well. */
-  readonly finished?: boolean
+  /** How its handler ended, if it did. */
+  readonly end?: Pick<EndedJob, 'failure'>
 }
 
 export interface GraphileJob extends OrphanedJob {
@@ -26,71 +25,53 @@ export interface GraphileJob extends OrphanedJob {
  * left. Own rows sort before their guard (a UUID before a lock id), and are mostly gone when it comes.
  */
 export async function expandOrphans(
+  run: Run,
   tables: GraphileTables,
   orphans: readonly Orphan[],
   context: RecoveryContext,
 ): Promise<GraphileJob[]> {
   const all = orphans.map((orphan) => ({ orphan, payload: payloadOf(orphan) }))
-  const tasks = all.filter((task) => !isRetried(task))
-  const retried = all.filter(isRetried)
-  const lockIds = tasks.flatMap(({ payload }) => (payload.kind === 'guard' ? payload.lockIds : []))
-  const jobIds = tasks.flatMap(({ payload }) => {
-    if (payload.kind === 'guard') return []
-    return [payload.kind === 'started' ? payload.jobId : payload.job.id]
-  })
-  const retriedIds = retried.flatMap(({ orphan }) => orphan.jobRef ?? [])
-  const rows = await lockJobs(context, tables, { lockIds, jobIds: [...jobIds, ...retriedIds] })
-  // Also those without a job left: a zombie's completion can leave a queue locked by nobody's job.
-  await unlockQueues(context, tables, lockIds)
-  const byId = new Map(rows.map((row) => [row.id, row]))
-  const held = rows.filter(({ lockedBy }) => isHeld(lockIds, lockedBy)).map(({ id }) => id)
-  const withOwnRow = new Set([...jobIds, ...(await context.registered(held))])
-
-  const again = retriedIds.map(
-    (jobRef, index): GraphileJob => ({
-      orphan: retried[index]!.orphan,
-      jobRef,
-      detail: { lockIds: [], row: byId.get(jobRef) },
-    }),
+  const own = all.flatMap(({ orphan, payload }) => ownJob(orphan, payload) ?? [])
+  const guards = all.flatMap(({ orphan, payload }) =>
+    payload.kind === 'guard' && orphan.cause !== 'retry' ? [{ orphan, payload }] : [],
   )
-  return tasks
-    .flatMap(({ orphan, payload }): GraphileJob[] => {
-      if (payload.kind === 'guard') {
-        const jobs = rows.filter(
-          ({ id, lockedBy }) => isHeld(payload.lockIds, lockedBy) && !withOwnRow.has(id),
-        )
-        return jobs.map((row) => ({
-          orphan,
-          jobRef: row.id,
-          started: !payload.marksStarts,
-          detail: { lockIds: payload.lockIds, row, finished: payload.finished?.includes(row.id) ?? false },
-        }))
-      }
-      if (payload.kind === 'started') {
-        const row = byId.get(payload.jobId)
-        return [
-          {
-            orphan,
-            jobRef: payload.jobId,
-            detail: { lockIds: [payload.lockId], row, failure: payload.failure },
-          },
-        ]
-      }
-      const row = byId.get(payload.job.id)
-      return [
-        {
-          orphan,
-          jobRef: payload.job.id,
-          detail: { lockIds: [payload.lockId], row, handOff: payload, failure: payload.failure },
-        },
-      ]
-    })
-    .concat(again)
+  const lockIds = guards.flatMap(({ payload }) => payload.lockIds)
+  const rows = await lockJobs(run, tables, { lockIds, jobIds: own.map(({ jobRef }) => jobRef) })
+  // Also those without a job left: a zombie's completion can leave a queue locked by nobody's job.
+  await unlockQueues(run, tables, lockIds)
+  const held = rows.filter(({ lockedBy }) => isHeld(lockIds, lockedBy)).map(({ id }) => id)
+  const withOwnRow = new Set([...own.map(({ jobRef }) => jobRef), ...(await context.registered(held))])
+
+  const guarded = guards.flatMap(({ orphan, payload }) => {
+    const ends = new Map(payload.ended?.map((job) => [job.id, job]))
+    return rows
+      .filter(({ id, lockedBy }) => isHeld(payload.lockIds, lockedBy) && !withOwnRow.has(id))
+      .map(({ id, attempts }): GraphileJob => {
+        const end = ends.get(id)
+        const ended = end?.attempts === attempts ? { end } : {}
+        const detail = { lockIds: payload.lockIds, ...ended }
+        return { orphan, jobRef: id, started: end !== undefined || !payload.marksStarts, detail }
+      })
+  })
+  return [...own, ...guarded]
 }
 
-/** A job that a person took out of quarantine, and that graphile-worker still has: failed, in its place. */
-const isRetried = ({ orphan, payload }: { orphan: Orphan; payload: TaskPayload }): boolean =>
-  orphan.cause === 'retry' && payload.kind !== 'handOff'
+/** The job of a row that stands for one. That of a guard row that was quarantined is known by the row's jobRef. */
+function ownJob(orphan: Orphan, payload: TaskPayload): GraphileJob | undefined {
+  if (payload.kind === 'guard') {
+    if (orphan.cause !== 'retry' || orphan.jobRef === null) return undefined
+    return { orphan, jobRef: orphan.jobRef, detail: { lockIds: [] } }
+  }
+  const lockIds = [payload.lockId]
+  const { failure } = payload
+  const failed = failure === undefined ? {} : { end: { failure } }
+  if (payload.kind === 'handOff') {
+    // Renamed, when an earlier try of this recovery had added it anew.
+    const jobRef = orphan.jobRef ?? payload.job.id
+    return { orphan, jobRef, detail: { lockIds, handOff: payload, ...failed } }
+  }
+  return { orphan, jobRef: payload.jobId, detail: { lockIds, ...(payload.finished ? { end: {} } : failed) } }
+}
 
 export const isHeld = (lockIds: readonly string[], lockedBy: string | null): boolean =>
   lockedBy !== null && lockIds.includes(lockedBy)

@@ -1,6 +1,7 @@
 import type { Decision, JobOutcome } from '@holdfast/core'
 import type { JobSnapshot } from '../payloads.js'
 import { backoffMs } from '../tables.js'
+import type { ExhaustedPolicy } from '../task-options.js'
 import { type GraphileJob, isHeld } from './expand.js'
 import type { JobRow } from './held-jobs.js'
 
@@ -29,34 +30,52 @@ export type Plan =
       readonly next: Continuation
     }
 
-type DecidedGraphileJob = GraphileJob & { readonly decision: Decision }
+export type DecidedGraphileJob = GraphileJob & { readonly decision: Decision }
 
-export function planFor(job: DecidedGraphileJob): Plan {
-  const { row, handOff, lockIds, finished } = job.detail
+/** What a job's row or snapshot says of it. */
+type JobFacts = Pick<JobRow, 'attempts' | 'maxAttempts' | 'lastError'>
+
+/** @param policy what becomes of a job that died on its last attempt */
+export function planFor(job: DecidedGraphileJob, row: JobRow | undefined, policy: ExhaustedPolicy): Plan {
+  const { handOff, lockIds, end } = job.detail
   if (job.orphan.cause === 'retry') {
-    if (handOff !== undefined)
+    if (handOff !== undefined && row === undefined)
       return { kind: 'add', job: handOff.job, remove: undefined, next: onceMore(handOff.job) }
     if (row === undefined) return nothing({ kind: 'finished' })
     return row.lockedBy === null
       ? { kind: 'unlock', row, next: onceMore(row) }
       : nothing({ kind: 'alreadyThere' })
   }
-  if (row !== undefined && !isHeld(lockIds, row.lockedBy)) return nothing({ kind: 'alreadyThere' })
-  if (row !== undefined && finished) return { kind: 'remove', row, outcome: { kind: 'finished' } }
+  if (row !== undefined && !isHeld(lockIds, row.lockedBy)) return nothing(done(job, row, policy))
+  if (row !== undefined && end !== undefined && end.failure === undefined) {
+    return { kind: 'remove', row, outcome: { kind: 'finished' } }
+  }
   if (row?.superseded) return { kind: 'unlock', row, next: asItIs(row) }
   if (handOff !== undefined) {
     // A row that is still there may be deleted any moment by the process that handed the job off, by id alone: taken
     // over in place it would be lost. It is replaced.
-    return { kind: 'add', job: handOff.job, remove: row, next: continuation(job, handOff.job) }
+    return { kind: 'add', job: handOff.job, remove: row, next: continuation(job, handOff.job, policy) }
   }
   if (row === undefined) return nothing({ kind: 'finished' })
-  return { kind: 'unlock', row, next: continuation(job, row) }
+  return { kind: 'unlock', row, next: continuation(job, row, policy) }
 }
 
 const nothing = (outcome: JobOutcome): Plan => ({ kind: 'nothing', outcome })
 
+/**
+ * A row that the dead don't hold. Another try of this recovery may have failed the job, without having been able to say
+ * so: then this one says it.
+ */
+function done(job: DecidedGraphileJob, row: JobRow, policy: ExhaustedPolicy): JobOutcome {
+  const next = continuation(job, row, policy)
+  const outcome = next.outcome(row.id)
+  const isFailed = row.lockedBy === null && row.lastError !== null && row.lastError === next.lastError
+  const says = outcome.kind === 'quarantined' || outcome.kind === 'exhausted'
+  return isFailed && says ? outcome : { kind: 'alreadyThere' }
+}
+
 /** A person wants it to run: now, and at least this once, whatever its attempts. */
-const onceMore = ({ attempts, maxAttempts }: { attempts: number; maxAttempts: number }): Continuation =>
+const onceMore = ({ attempts, maxAttempts }: Pick<JobFacts, 'attempts' | 'maxAttempts'>): Continuation =>
   goesOn(Math.min(attempts, maxAttempts - 1), 0)
 
 /** Its key and its attempts were taken from it: it is only unlocked, and never runs again. */
@@ -65,13 +84,18 @@ const asItIs = ({ attempts }: JobRow): Continuation => ({
   outcome: () => ({ kind: 'superseded' }),
 })
 
+/** What `last_error` begins with when a job was given its last attempt back. */
+const REFUNDED = 'Given one more attempt: '
+
 function continuation(
   { orphan, started, decision, detail }: DecidedGraphileJob,
-  { attempts, maxAttempts }: { attempts: number; maxAttempts: number },
+  { attempts, maxAttempts, lastError }: JobFacts,
+  policy: ExhaustedPolicy,
 ): Continuation {
   if (started === false) return goesOn(attempts - 1, null)
-  if (detail.failure !== undefined) {
-    const retried = { ...goesOn(attempts, backoffMs(attempts)), lastError: detail.failure }
+  const failure = detail.end?.failure
+  if (failure !== undefined) {
+    const retried = { ...goesOn(attempts, backoffMs(attempts)), lastError: failure }
     // Failed for good, as graphile-worker shows it; that is its own business and no recovery.
     return attempts < maxAttempts ? retried : { ...retried, outcome: () => ({ kind: 'finished' }) }
   }
@@ -80,11 +104,15 @@ function continuation(
   }
   // Handed over alive is no failed attempt; but a job that may be tried only once must not begin twice.
   if (orphan.cause === 'release' && maxAttempts > 1) return goesOn(attempts - 1, null)
-  if (attempts >= maxAttempts) {
-    const reason = `Worker process died while running this job, on its last attempt (${attempts} of ${maxAttempts})`
-    return { ...failed(maxAttempts, reason), outcome: () => ({ kind: 'exhausted', reason }) }
+  const { notBefore, backoff } = decision
+  const delay =
+    backoff && notBefore !== undefined ? Math.max(notBefore, backoffMs(attempts)) : (notBefore ?? null)
+  if (attempts < maxAttempts) return goesOn(attempts, delay)
+  const reason = `Worker process died while running this job, on its last attempt (${attempts} of ${maxAttempts})`
+  if (policy === 'refundOnce' && !lastError?.startsWith(REFUNDED)) {
+    return { ...goesOn(maxAttempts - 1, delay), lastError: `${REFUNDED}${reason}` }
   }
-  return goesOn(attempts, decision.notBefore ?? null)
+  return { ...failed(maxAttempts, reason), outcome: () => ({ kind: 'exhausted', reason }) }
 }
 
 function goesOn(attempts: number, delayMs: number | null): Continuation {

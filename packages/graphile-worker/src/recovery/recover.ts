@@ -1,45 +1,63 @@
 import type { DecidedJob, JobOutcome, RecoveryContext } from '@holdfast/core'
+import { notify } from '../notify.js'
+import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
+import type { ExhaustedPolicy } from '../task-options.js'
 import { addJob } from './add.js'
 import type { GraphileJob } from './expand.js'
+import { type JobRow, lockJobs } from './held-jobs.js'
 import { planFor } from './plan.js'
-import { notify, removeJobs, unlockJobs, unlockQueues } from './unlock.js'
+import { removeJobs, unlockJobs, unlockQueues } from './unlock.js'
 
-/** Carries out the decisions, all in the monitor's transaction. */
+export interface RecoverParts {
+  readonly tables: GraphileTables
+  /** What becomes of jobs of this task that died on their last attempt. */
+  exhausted(identifier: string): ExhaustedPolicy
+}
+
+/** Carries out the decisions, all in one transaction. */
 export async function recoverJobs(
-  tables: GraphileTables,
+  run: Run,
+  { tables, exhausted }: RecoverParts,
   decided: readonly DecidedJob[],
-  context: RecoveryContext,
+  { rename }: RecoveryContext,
 ): Promise<JobOutcome[]> {
   const jobs = decided as readonly (DecidedJob & GraphileJob)[]
-  const plans = jobs.map((job) => planFor(job))
+  const rows = await lockJobs(run, tables, { lockIds: [], jobIds: jobs.map(({ jobRef }) => jobRef) })
+  const rowOf = new Map(rows.map((row) => [row.id, row]))
+  const plans = jobs.map((job) => {
+    const row = rowOf.get(job.jobRef)
+    const identifier = row?.identifier ?? job.detail.handOff?.job.identifier
+    return planFor(job, row, identifier === undefined ? 'fail' : exhausted(identifier))
+  })
   const unlocks = plans.flatMap((plan) => (plan.kind === 'unlock' ? [plan] : []))
-  await unlockJobs(context, tables, unlocks)
+  await unlockJobs(run, tables, unlocks)
   const finished = plans.flatMap((plan) => (plan.kind === 'remove' ? [plan.row.id] : []))
-  await removeJobs(context, tables, finished)
+  await removeJobs(run, tables, finished)
   const outcomes: JobOutcome[] = []
-  for (const plan of plans) {
+  for (const [index, plan] of plans.entries()) {
     if (plan.kind === 'nothing' || plan.kind === 'remove') outcomes.push(plan.outcome)
     else if (plan.kind === 'unlock') outcomes.push(plan.next.outcome(plan.row.id))
-    else outcomes.push(await addJob(context, tables, plan))
+    else outcomes.push(await addJob(run, tables, plan, (id) => rename(jobs[index]!.orphan, id)))
   }
-  await releaseQueues(tables, jobs, context)
+  await releaseQueues(run, tables, jobs, rowOf)
   // A superseding job too: a worker may have passed it over while this transaction had it locked.
-  await notify(context, outcomes.filter(({ kind }) => kind === 'requeued' || kind === 'superseded').length)
+  await notify(run, outcomes.filter(({ kind }) => kind === 'requeued' || kind === 'superseded').length)
   return outcomes
 }
 
 /** A named queue is free as soon as no job of the dead holds it; the job's own order within it is kept. */
 async function releaseQueues(
+  run: Run,
   tables: GraphileTables,
-  jobs: readonly (DecidedJob & GraphileJob)[],
-  context: RecoveryContext,
+  jobs: readonly GraphileJob[],
+  rowOf: ReadonlyMap<string, JobRow>,
 ): Promise<void> {
   const byLock = new Map<string, Set<number>>()
-  for (const { detail } of jobs) {
-    const { row } = detail
+  for (const { jobRef, detail } of jobs) {
+    const row = rowOf.get(jobRef)
     if (row?.lockedBy == null || row.queueId === null || !detail.lockIds.includes(row.lockedBy)) continue
     byLock.set(row.lockedBy, (byLock.get(row.lockedBy) ?? new Set()).add(row.queueId))
   }
-  for (const [lockId, queueIds] of byLock) await unlockQueues(context, tables, [lockId], [...queueIds])
+  for (const [lockId, queueIds] of byLock) await unlockQueues(run, tables, [lockId], [...queueIds])
 }

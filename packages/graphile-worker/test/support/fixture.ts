@@ -1,7 +1,8 @@
 import { Child, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
 import { migrate } from '@holdfast/core'
-import { makeWorkerUtils, type TaskSpec } from 'graphile-worker'
+import type { TaskSpec } from 'graphile-worker'
 import { sql } from 'kysely'
+import { graphile } from './graphile.js'
 import type { WorkerOptions } from './worker.js'
 
 export interface JobState {
@@ -29,7 +30,7 @@ export class Fixture implements AsyncDisposable {
   static async create(serverUrl?: string): Promise<Fixture> {
     const database = await freshDatabase(serverUrl)
     const { db } = database
-    const utils = await makeWorkerUtils({ connectionString: database.url })
+    const utils = await graphile.makeWorkerUtils({ connectionString: database.url })
     await utils.migrate()
     await utils.release()
     await migrate(db)

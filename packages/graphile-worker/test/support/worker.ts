@@ -2,15 +2,9 @@
 import { EventEmitter, once } from 'node:events'
 import { childOptions, connect } from '@holdfast/chaos'
 import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
-import {
-  Logger as GraphileLogger,
-  type Logger,
-  type RunnerOptions,
-  run,
-  type TaskList,
-  type WorkerEvents,
-} from 'graphile-worker'
+import type { Logger, RunnerOptions, TaskList, WorkerEvents } from 'graphile-worker'
 import { graphileWorkerAdapter } from '../../src/index.js'
+import { graphile } from './graphile.js'
 
 export interface WorkerOptions {
   readonly url: string
@@ -116,8 +110,9 @@ const taskList: TaskList = {
       if (fail !== undefined) throw new Error(fail)
     })
   },
-  handed: adapter.handOff<Payload>(
-    async (payload, { job, abortSignal, task, query }) => {
+  handed: adapter.handOff(
+    async (given, { job, abortSignal, task, query }) => {
+      const payload = given as Payload
       if (payload.inTransaction !== undefined) return workInTransaction(payload.inTransaction, job, task)
       await work(payload, job, abortSignal)
       if (payload.query) await query('insert into ledger (what, job) values ($1, $2)', ['query', job.id])
@@ -127,13 +122,13 @@ const taskList: TaskList = {
 }
 
 if (!options.plain) await monitor.start()
-const logger: Logger = new GraphileLogger(() => (level, message) => {
+const logger: Logger = new graphile.Logger(() => (level, message) => {
   if (level === 'error') console.error(message)
 })
 // Only a worker that listens is woken by what is added: one that is ready sooner would sleep until its next poll.
 const events: WorkerEvents = new EventEmitter()
 const listening = once(events, 'pool:listen:success')
-const runner = await run({
+const runner = await graphile.run({
   events,
   connectionString: options.url,
   concurrency: options.concurrency ?? 10,

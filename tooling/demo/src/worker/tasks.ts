@@ -33,8 +33,9 @@ export function ordinaryTask({ db, ledger, call, processId }: Work): Task {
 }
 
 /** The same work, handed off: its finish row and the end of the job are one transaction. */
-export function handOffHandler({ db, ledger, call, processId }: Work): HandOffHandler<Payload> {
-  return async ({ job }, { job: { attempts: attempt }, abortSignal, task }) => {
+export function handOffHandler({ db, ledger, call, processId }: Work): HandOffHandler {
+  return async (payload, { job: { attempts: attempt }, abortSignal, task }) => {
+    const { job } = payload as Payload
     const run = { job, attempt, processId: processId() }
     await ledger.write(db, 'start', run)
     await call(job, abortSignal)

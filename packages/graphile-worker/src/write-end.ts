@@ -1,0 +1,90 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { StoppedError, type TaskHandle, TaskLostError } from '@holdfast/core'
+import { isEnded, MAX_TRIES, patiently, RETRY } from './before-work.js'
+import { type EndedJob, failJob, removeJob } from './job-sql.js'
+import type { StartedPayload } from './payloads.js'
+import type { Delivery } from './protected-task.js'
+
+/**
+ * Sees to it that a job's handler, which ended well, has not run in vain. In a named queue the late completion of a
+ * zombie would leave the queue locked for ever; and a job with a row must be gone before its row. Others are
+ * graphile-worker's to write, unless it may be unable to.
+ */
+export async function writeSuccess(
+  delivery: Delivery,
+  row: TaskHandle | undefined,
+  held: Pick<TaskHandle, 'confirm'>,
+): Promise<void> {
+  const { pool, job, helpers } = delivery
+  if (row === undefined && helpers.job.job_queue_id === null && !pool.doubtful) return pool.ended.note(job)
+  try {
+    await removeFenced(delivery, held)
+  } catch (error) {
+    if (!isEnded(error)) throw error
+    await settleElsewhere(delivery, job)
+  }
+}
+
+/**
+ * Sees to it that the failure of a job is written. That of a job with a row is written together with the end of the row:
+ * between the two it would look as if it had not begun.
+ */
+export async function writeFailure(
+  delivery: Delivery,
+  row: TaskHandle | undefined,
+  start: StartedPayload,
+  failure: string,
+): Promise<void> {
+  const { pool, job, run, tables } = delivery
+  if (row !== undefined) {
+    await row.release({ payload: { ...start, failure } }).catch(unlessLost)
+    return
+  }
+  if (!pool.doubtful) return pool.ended.note({ ...job, failure })
+  try {
+    await patiently(() => failJob(run, tables, job, failure))
+    proved(delivery)
+  } catch (error) {
+    if (!isEnded(error)) throw error
+    await settleElsewhere(delivery, { ...job, failure })
+  }
+}
+
+/** Removes the finished job from graphile-worker, through a database outage if need be. */
+async function removeFenced(delivery: Delivery, held: Pick<TaskHandle, 'confirm'>): Promise<void> {
+  const { run, tables, job } = delivery
+  for (let tries = 1; ; tries++) {
+    try {
+      const removed = await removeJob(run, tables, job)
+      proved(delivery)
+      // After a try of unknown outcome a missing row means that it had been done: we are still alive, so nobody else
+      // could have taken it.
+      if (removed || tries > 1) return
+    } catch (error) {
+      if (tries >= MAX_TRIES || isEnded(error)) throw error
+      await delay(RETRY)
+      await held.confirm()
+      continue
+    }
+    throw new Error(`Job ${job.id} is no longer locked by this worker: its result is discarded.`)
+  }
+}
+
+/** The connections work. */
+function proved({ pool }: Delivery): void {
+  if (!pool.closing.aborted) pool.doubtful = false
+}
+
+/** graphile-worker's connections are closed, as when `runner.stop()` meets a signal: recovery writes the end. */
+async function settleElsewhere({ guard, pool }: Delivery, job: EndedJob): Promise<void> {
+  try {
+    await guard.settle(pool, job)
+  } catch (error) {
+    if (!StoppedError.is(error)) throw error
+    pool.ended.note(job) // The pool's last word tells it.
+  }
+}
+
+function unlessLost(error: unknown): void {
+  if (!TaskLostError.is(error)) throw error
+}
