@@ -21,9 +21,9 @@ export const MAX_TRIES = 60
  * job is given back with its attempt. Only what is the job's own fault is graphile-worker's to fail.
  */
 export async function orGiveBack<T>(delivery: Delivery, before: () => Promise<T>): Promise<T> {
-  const { pool, run, tables, job } = delivery
+  const { pool, run, tables, job, helpers } = delivery
   const held = await pool.task
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     try {
       await held.confirm()
       return await before()
@@ -31,6 +31,7 @@ export async function orGiveBack<T>(delivery: Delivery, before: () => Promise<T>
       if (PayloadError.is(error) || PayloadTooLargeError.is(error)) throw error
       const isPassing = LeaseExpiredError.is(error) || DatabaseError.is(error)
       if (isPassing && !pool.closing.aborted) {
+        if (tries === 1) helpers.logger.warn(`Job ${job.id} waits to begin: ${String(error)}`)
         await delay(RETRY)
         continue
       }

@@ -13,7 +13,7 @@ export class GuardedPool {
   /** What its jobs are locked by. */
   readonly lockIds: Set<string>
   readonly ended = new EndedJobs()
-  /** Since when its jobs run, on the monotonic clock. */
+  /** Its running jobs, with when their locks were last known to be young, on the monotonic clock. */
   readonly #running = new Map<FetchedJob, number>()
   readonly #closing = new AbortController()
   readonly #handOffs = new Set<Promise<void>>()
@@ -93,10 +93,15 @@ export class GuardedPool {
     }
   }
 
-  /** Jobs that have run for at least `ms` milliseconds. */
-  runningFor(ms: number): FetchedJob[] {
+  /** Running jobs whose locks are at least `ms` milliseconds old. */
+  lockedFor(ms: number): FetchedJob[] {
     const latest = performance.now() - ms
     return [...this.#running].flatMap(([job, since]) => (since <= latest ? [job] : []))
+  }
+
+  /** The locks of these jobs are young again. */
+  kept(jobs: readonly FetchedJob[]): void {
+    for (const job of jobs) if (this.#running.has(job)) this.#running.set(job, performance.now())
   }
 
   /** Work of this pool that goes on beside its workers. */

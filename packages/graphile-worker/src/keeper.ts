@@ -5,7 +5,7 @@ import type { GraphileTables } from './tables.js'
 /** Milliseconds after which the end of a job should be written; and between looks whether it is. */
 const SETTLE_AFTER = 2_000
 
-/** Milliseconds between notes on a job that runs for long. */
+/** Age in milliseconds at which the lock of a running job is made young again. */
 export const KEEP_INTERVAL = 60_000
 
 /** Looks after the jobs of living pools: ends that graphile-worker failed to write, locks that would grow old. */
@@ -13,7 +13,6 @@ export class Keeper {
   readonly #tables: GraphileTables
   readonly #pools: ReadonlySet<GuardedPool>
   #timer: NodeJS.Timeout | undefined
-  #keptAt = performance.now()
   #looking = false
 
   constructor(tables: GraphileTables, pools: ReadonlySet<GuardedPool>) {
@@ -47,21 +46,23 @@ export class Keeper {
     if (this.#looking) return
     this.#looking = true
     try {
-      for (const guarded of this.#pools) await this.settle(guarded, SETTLE_AFTER)
-      if (performance.now() - this.#keptAt >= KEEP_INTERVAL) await this.#keep()
+      for (const guarded of this.#pools) {
+        await this.settle(guarded, SETTLE_AFTER)
+        await this.#keep(guarded)
+      }
     } finally {
       this.#looking = false
     }
   }
 
-  async #keep(): Promise<void> {
-    this.#keptAt = performance.now()
-    for (const guarded of this.#pools) {
-      const long = guarded.runningFor(KEEP_INTERVAL)
-      if (long.length === 0 || guarded.run === undefined) continue
-      await keepLocks(guarded.run, this.#tables, long).catch(() => {
-        guarded.doubtful = true // In a minute again.
-      })
+  async #keep(guarded: GuardedPool): Promise<void> {
+    const due = guarded.lockedFor(KEEP_INTERVAL)
+    if (due.length === 0 || guarded.run === undefined) return
+    try {
+      await keepLocks(guarded.run, this.#tables, due)
+      guarded.kept(due)
+    } catch {
+      guarded.doubtful = true // The next look tries again.
     }
   }
 }

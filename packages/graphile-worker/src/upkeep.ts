@@ -14,7 +14,7 @@ export class Upkeep {
   readonly #tables: GraphileTables
   readonly #unknownAge: number | undefined
   #doneAt = Number.NEGATIVE_INFINITY
-  monitor: TaskMonitor | undefined
+  monitor: Pick<TaskMonitor, 'health'> | undefined
 
   constructor(tables: GraphileTables, unknownAge: number | undefined) {
     this.#tables = tables
@@ -22,7 +22,7 @@ export class Upkeep {
   }
 
   /** Once a minute, however often it is asked. */
-  async keep(run: Run, { logger }: RecoveryContext): Promise<void> {
+  async keep(run: Run, { logger }: Pick<RecoveryContext, 'logger'>): Promise<void> {
     if (performance.now() - this.#doneAt < KEEP_INTERVAL) return
     const freed = await repairQueues(run, this.#tables)
     if (freed.length > 0) {

@@ -1,7 +1,5 @@
 import { until } from '@holdfast/chaos'
-import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { graphileWorkerAdapter } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
 
 describe('a handed-off job', () => {
@@ -41,7 +39,7 @@ describe('a handed-off job', () => {
       lockedBy: null,
       due: false,
     })
-    expect((await sql`select * from holdfast_crashes`.execute(fixture.db)).rows).toEqual([])
+    expect(await fixture.crashes()).toEqual([])
     await fixture.started(2)
     expect((await fixture.ledger('start')).map(({ attempts }) => attempts)).toEqual([1, 2])
   })
@@ -53,7 +51,7 @@ describe('a handed-off job', () => {
     expect(await fixture.jobs()).toEqual([
       expect.objectContaining({ attempts: 1, maxAttempts: 1, available: false }),
     ])
-    expect((await sql`select * from holdfast_quarantine`.execute(fixture.db)).rows).toEqual([])
+    expect(await fixture.quarantine()).toEqual([])
   })
 
   it('whose error is no text for a database is retried all the same', async () => {
@@ -134,18 +132,5 @@ describe('a batch job', () => {
       }),
     ])
     expect(await fixture.tasks()).toEqual([])
-  })
-})
-
-describe('the adapter', () => {
-  it('refuses wrong options before any work starts', () => {
-    const adapter = graphileWorkerAdapter()
-    for (const concurrency of [0, 1.5, Number.NaN]) {
-      expect(() => adapter.handOff(async () => undefined, { concurrency })).toThrow(
-        /concurrency must be .*: /,
-      )
-    }
-    expect(() => graphileWorkerAdapter({ schema: '' })).toThrow('schema must be a non-empty string')
-    expect(Object.isFrozen(adapter)).toBe(true)
   })
 })

@@ -186,7 +186,7 @@ describe('a worker process that is killed', () => {
     expect(await fixture.jobs()).toEqual([
       expect.objectContaining({ available: false, lockedBy: null, lastError: null, key: null }),
     ])
-    expect((await sql`select * from holdfast_quarantine`.execute(fixture.db)).rows).toEqual([])
+    expect(await fixture.quarantine()).toEqual([])
   })
 
   it('has no effect twice that was committed together with the end of its job', async () => {

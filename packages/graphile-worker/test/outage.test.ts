@@ -1,6 +1,5 @@
 import { until } from '@holdfast/chaos'
 import { type Services, startServices } from '@holdfast/services'
-import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -9,7 +8,7 @@ describe('Postgres stopped for longer than the lease while workers run', () => {
   let fixture: Fixture
   beforeEach(async () => {
     services = await startServices(['postgres'], { private: true, durable: true })
-    fixture = await Fixture.create(services.get('postgres').url)
+    fixture = await Fixture.create({ serverUrl: services.get('postgres').url })
   })
   afterEach(async () => {
     await fixture[Symbol.asyncDispose]()
@@ -41,6 +40,6 @@ describe('Postgres stopped for longer than the lease while workers run', () => {
     await fixture.finished(7)
     // A handed-off job was cut short when the lease ran out and came back under a new id.
     expect(await fixture.ledger('finish')).toHaveLength(7)
-    expect((await sql`select * from holdfast_crashes`.execute(fixture.db)).rows).toEqual([])
+    expect(await fixture.crashes()).toEqual([])
   })
 })

@@ -25,7 +25,7 @@ describe('a worker process that stops', () => {
     await fixture.finished(1)
     const [first, second] = await fixture.ledger('start')
     expect(second).toMatchObject({ pid: staying.pid, attempts: first!.attempts })
-    expect((await sql`select * from holdfast_crashes`.execute(fixture.db)).rows).toEqual([])
+    expect(await fixture.crashes()).toEqual([])
     expect(await leaving.exited).toEqual({ code: 0, signal: null })
   })
 

@@ -1,7 +1,8 @@
-import { Child, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
+import { inspect } from 'node:util'
+import { Child, freshDatabase, requiredUrl, type TestDatabase, until } from '@holdfast/chaos'
 import { migrate } from '@holdfast/core'
 import type { TaskSpec } from 'graphile-worker'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import { graphile } from './graphile.js'
 import type { WorkerOptions } from './worker.js'
 
@@ -19,46 +20,92 @@ export interface JobState {
   readonly lastError: string | null
   readonly available: boolean
   readonly due: boolean
+  readonly createdAt: Date
 }
 
-/** A database with graphile-worker, Holdfast, a ledger of what handlers did, and gates that let handlers end. */
+export interface FixtureOptions {
+  /** Where the database is; the leg's server by default. */
+  readonly serverUrl?: string
+  /** Of graphile-worker. */
+  readonly schema?: string
+  /** The monitor is in a MySQL of its own. */
+  readonly monitorInMySql?: boolean
+  /** The package whose schema graphile-worker's tables have, as of an older version. @default the leg's */
+  readonly schemaOf?: typeof graphile
+}
+
+/** A database with graphile-worker and Holdfast, a ledger of what handlers did, and gates that let handlers end. */
 export class Fixture implements AsyncDisposable {
   readonly #children: Child[] = []
 
-  private constructor(readonly database: TestDatabase) {}
+  private constructor(
+    readonly database: TestDatabase,
+    readonly schema: string,
+    readonly monitorDatabase: TestDatabase,
+  ) {}
 
-  static async create(serverUrl?: string): Promise<Fixture> {
+  static async create(options: FixtureOptions = {}): Promise<Fixture> {
+    const { serverUrl, schema = 'graphile_worker', schemaOf = graphile } = options
     const database = await freshDatabase(serverUrl)
     const { db } = database
-    const utils = await graphile.makeWorkerUtils({ connectionString: database.url })
+    const utils = await schemaOf.makeWorkerUtils({ connectionString: database.url, schema })
     await utils.migrate()
     await utils.release()
-    await migrate(db)
+    const monitorDatabase = options.monitorInMySql
+      ? await freshDatabase(requiredUrl('HOLDFAST_MYSQL_URL'))
+      : database
+    await migrate(monitorDatabase.db)
     await sql`create table ledger (n bigserial, what text, job bigint, attempts int, pid int)`.execute(db)
     await sql`create table gates (name text primary key)`.execute(db)
-    return new Fixture(database)
+    return new Fixture(database, schema, monitorDatabase)
   }
 
   get db(): TestDatabase['db'] {
     return this.database.db
   }
 
-  async worker(options: Omit<WorkerOptions, 'url'> = {}): Promise<Child> {
-    const script = new URL('./worker.ts', import.meta.url)
-    const child = new Child(script, { options: { url: this.database.url, ...options } })
-    this.#children.push(child)
+  /** One of graphile-worker's objects. */
+  of(name: string): RawBuilder<unknown> {
+    return sql.id(this.schema, name)
+  }
+
+  /** @param given env: for instance another version of graphile-worker; url: another way to the database */
+  async worker({
+    env = {},
+    ...options
+  }: Partial<WorkerOptions> & { env?: Record<string, string> } = {}): Promise<Child> {
+    const child = this.child(new URL('./worker.ts', import.meta.url), options, env)
     await child.message('ready')
+    return child
+  }
+
+  /** A process that ends with the test. */
+  child(
+    script: URL,
+    options: Partial<WorkerOptions>,
+    env: Record<string, string> = {},
+    beside: URL[] = [],
+  ): Child {
+    const { schema, database, monitorDatabase } = this
+    const adapter = schema === 'graphile_worker' ? options.adapter : { schema, ...options.adapter }
+    const elsewhere = monitorDatabase === database ? {} : { monitorUrl: monitorDatabase.url }
+    const child = new Child(script, {
+      options: { url: database.url, ...elsewhere, ...options, adapter },
+      env,
+      threads: beside,
+    })
+    this.#children.push(child)
     return child
   }
 
   /** Adds a job and answers its id. */
   async add(
-    task: 'guarded' | 'handed' | 'listening' | 'batch',
+    task: 'guarded' | 'handed' | 'tracked' | 'named' | 'listening' | 'batch',
     payload: unknown = {},
     spec: TaskSpec = {},
   ): Promise<string> {
     const { rows } = await sql<{ id: string }>`
-      select id::text as id from graphile_worker.add_job(${task}, ${JSON.stringify(payload)}::json,
+      select id::text as id from ${this.of('add_job')}(${task}, ${JSON.stringify(payload)}::json,
         queue_name => ${spec.queueName ?? null}, max_attempts => ${spec.maxAttempts ?? null}::int,
         job_key => ${spec.jobKey ?? null}, priority => ${spec.priority ?? null}::int,
         flags => ${spec.flags ?? null}::text[])`.execute(this.db)
@@ -73,15 +120,15 @@ export class Fixture implements AsyncDisposable {
     const { rows } = await sql<JobState>`
       select j.id::text as id, t.identifier, j.payload::text as payload, q.queue_name as "queueName", j.priority,
         j.attempts, j.max_attempts as "maxAttempts", j.key, j.flags, j.locked_by as "lockedBy",
-        j.last_error as "lastError", j.is_available as available, j.run_at <= now() as due
-      from graphile_worker._private_jobs j join graphile_worker._private_tasks t on t.id = j.task_id
-      left join graphile_worker._private_job_queues q on q.id = j.job_queue_id order by j.id`.execute(this.db)
+        j.last_error as "lastError", j.is_available as available, j.run_at <= now() as due, j.created_at as "createdAt"
+      from ${this.of('_private_jobs')} j join ${this.of('_private_tasks')} t on t.id = j.task_id
+      left join ${this.of('_private_job_queues')} q on q.id = j.job_queue_id order by j.id`.execute(this.db)
     return rows
   }
 
   async lockedQueues(): Promise<string[]> {
     const { rows } = await sql<{ queue_name: string }>`
-      select queue_name from graphile_worker._private_job_queues where locked_by is not null`.execute(this.db)
+      select queue_name from ${this.of('_private_job_queues')} where locked_by is not null`.execute(this.db)
     return rows.map(({ queue_name }) => queue_name)
   }
 
@@ -96,19 +143,45 @@ export class Fixture implements AsyncDisposable {
   }
 
   async started(count: number): Promise<void> {
-    await until(async () => (await this.ledger('start')).length >= count, { what: `${count} handlers start` })
+    await this.#written('start', count)
   }
 
   async finished(count: number): Promise<void> {
-    await until(async () => (await this.ledger('finish')).length >= count, {
-      what: `${count} handlers finish`,
-    })
+    await this.#written('finish', count)
   }
 
-  async tasks(): Promise<{ id: string; processId: string; kind: string }[]> {
-    const { rows } = await sql<{ id: string; processId: string; kind: string }>`
-      select id, process_id as "processId", payload::json->>'kind' as kind from holdfast_tasks order by id`.execute(
-      this.db,
+  /** Says what there is instead when it isn't. */
+  async #written(what: 'start' | 'finish', count: number): Promise<void> {
+    try {
+      await until(async () => (await this.ledger(what)).length >= count)
+    } catch {
+      const [ledger, jobs, tasks] = [await this.ledger(), await this.jobs(), await this.tasks()]
+      const outputs = this.#children.map(({ pid, output }) => ({ pid, output }))
+      throw new Error(inspect({ expected: `${count} × ${what}`, ledger, jobs, tasks, outputs }, { depth: 4 }))
+    }
+  }
+
+  /** Holdfast's rows. */
+  async tasks(): Promise<{ id: string; processId: string; kind: string; payload: string }[]> {
+    const { rows } = await sql<{ id: string; processId: string; payload: string }>`
+      select id, process_id as ${sql.ref('processId')}, payload from holdfast_tasks order by id`.execute(
+      this.monitorDatabase.db,
+    )
+    return rows.map((row) => ({ ...row, kind: JSON.parse(row.payload).kind }))
+  }
+
+  async crashes(): Promise<{ jobRef: string; count: number }[]> {
+    const { rows } = await sql<{ jobRef: string; count: number }>`
+      select job_ref as ${sql.ref('jobRef')}, count from holdfast_crashes order by job_ref`.execute(
+      this.monitorDatabase.db,
+    )
+    return rows
+  }
+
+  async quarantine(): Promise<{ jobRef: string; reason: string }[]> {
+    const { rows } = await sql<{ jobRef: string; reason: string }>`
+      select job_ref as ${sql.ref('jobRef')}, reason from holdfast_quarantine order by id`.execute(
+      this.monitorDatabase.db,
     )
     return rows
   }
@@ -116,5 +189,6 @@ export class Fixture implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#children.splice(0)) await child[Symbol.asyncDispose]()
     await this.database[Symbol.asyncDispose]()
+    if (this.monitorDatabase !== this.database) await this.monitorDatabase[Symbol.asyncDispose]()
   }
 }

@@ -1,44 +1,48 @@
 // A process that runs graphile-worker with Holdfast: to be killed, paused and stopped.
 import { EventEmitter, once } from 'node:events'
 import { childOptions, connect } from '@holdfast/chaos'
-import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
-import type { Logger, RunnerOptions, TaskList, WorkerEvents } from 'graphile-worker'
-import { graphileWorkerAdapter } from '../../src/index.js'
-import { graphile } from './graphile.js'
+import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
+import type { Logger, Runner, RunnerOptions, WorkerEvents } from 'graphile-worker'
+import { type GraphileWorkerAdapterOptions, graphileWorkerAdapter } from '../../src/index.js'
+import { graphile, graphileVersion } from './graphile.js'
+import { testTasks } from './tasks.js'
 
 export interface WorkerOptions {
   readonly url: string
+  /** Where the monitor is, if not in the database of graphile-worker. */
+  readonly monitorUrl?: string
   readonly concurrency?: number
   /** Milliseconds; so long by default that only a notification can be what wakes a worker. */
   readonly pollInterval?: number
   readonly handOffConcurrency?: number
+  readonly adapter?: GraphileWorkerAdapterOptions
   readonly monitor?: Partial<TaskMonitorOptions>
   readonly preset?: RunnerOptions['preset']
+  readonly runner?: Partial<RunnerOptions>
+  /** How many runners, each with a pool of its own. @default 1 */
+  readonly runners?: number
+  /** Runs what is there, and ends: `runOnce()`. */
+  readonly once?: boolean
   /** Without Holdfast, to see what graphile-worker alone does. */
   readonly plain?: boolean
   readonly withoutPlugin?: boolean
+  /** The task list is frozen. */
+  readonly frozen?: boolean
   /** Milliseconds that its stop waits for what runs. @default 500 */
   readonly drain?: number
-}
-
-interface Payload {
-  /** Waits in the handler until the row `gate` is there, or the signal aborts. */
-  readonly gate?: string
-  readonly fail?: string
-  /** Kills its own process. */
-  readonly kill?: boolean
-  /** Hand-off only: asks graphile-worker's own connection before it finishes. */
-  readonly query?: boolean
-  /** Hand-off only: writes its ledger row and completes in one transaction, then waits for this gate. */
-  readonly inTransaction?: string
+  /** On SIGTERM the runner is stopped, as an application would that doesn't know that graphile-worker does so itself. */
+  readonly stopsOnSigterm?: boolean
+  /** Unhandled rejections are only told, as error trackers do. */
+  readonly surviving?: boolean
 }
 
 const options: WorkerOptions = childOptions()
 const db = connect(options.url)
-const adapter = graphileWorkerAdapter()
-const quiet = { warn: () => undefined, error: () => undefined }
+const monitorDb = options.monitorUrl === undefined ? db : connect(options.monitorUrl)
+const adapter = graphileWorkerAdapter({ ...options.adapter, ...(monitorDb === db ? {} : { db }) })
+const quiet = { warn: (text: string) => console.error(text), error: (text: string) => console.error(text) }
 const monitor = new TaskMonitor({
-  db,
+  db: monitorDb,
   adapters: [adapter],
   heartbeatInterval: 200,
   orphanThreshold: 1_000,
@@ -48,110 +52,76 @@ const monitor = new TaskMonitor({
   ...options.monitor,
 })
 const send = (message: object): void => void process.send?.(message)
-monitor.on('evicted', (event) => send({ type: 'evicted', ...event }))
-monitor.on('recovered', (event) => send({ type: 'recovered', ...event }))
-monitor.on('quarantined', (event) => send({ type: 'quarantined', ...event }))
-
-/** A handler is patient: while the database is away it waits, so that only Holdfast is what a test sees. */
-async function patiently<T>(query: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  for (;;) {
-    signal.throwIfAborted()
-    try {
-      return await query()
-    } catch (error) {
-      console.error(`handler waits: ${error}`)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
-  }
+for (const event of ['evicted', 'recovered', 'quarantined'] as const) {
+  monitor.on(event, (details) => send({ type: event, ...details }))
 }
-
-async function note(what: string, job: { id: string; attempts: number }, signal: AbortSignal): Promise<void> {
-  const row = { what, job: job.id, attempts: job.attempts, pid: process.pid }
-  await patiently(() => db.insertInto('ledger').values(row).execute(), signal)
+if (options.surviving) {
+  process.on('unhandledRejection', (error) => send({ type: 'unhandled', error: String(error) }))
 }
-
-async function gateOpen(name: string, signal: AbortSignal): Promise<void> {
-  const query = db.selectFrom('gates').select('name').where('name', '=', name)
-  while ((await patiently(() => query.executeTakeFirst(), signal)) === undefined) {
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
-interface Job {
-  readonly id: string
-  readonly attempts: number
-}
-
-async function work({ gate, fail, kill }: Payload, job: Job, signal: AbortSignal): Promise<void> {
-  await note('start', job, signal)
-  if (kill) process.kill(process.pid, 'SIGKILL')
-  if (gate !== undefined) await gateOpen(gate, signal)
-  if (fail !== undefined) throw new Error(fail)
-  await note('finish', job, signal)
-}
-
-async function workInTransaction(gate: string, job: Job, task: TaskHandle): Promise<void> {
-  await note('start', job, task.signal)
-  await db.transaction().execute(async (trx) => {
-    const row = { what: 'effect', job: job.id, attempts: job.attempts, pid: process.pid }
-    await trx.insertInto('ledger').values(row).execute()
-    await task.complete({ trx })
-  })
-  await gateOpen(gate, task.signal)
-}
-
-const never = new AbortController().signal
-const taskList: TaskList = {
-  guarded: async (payload, { job }) => work(payload as Payload, job, never),
-  listening: async (payload, { job, abortSignal }) => work(payload as Payload, job, abortSignal ?? never),
-  batch: async (payload, { job }) => {
-    await note('start', job, never)
-    return (payload as Payload[]).map(async ({ fail }) => {
-      if (fail !== undefined) throw new Error(fail)
-    })
-  },
-  handed: adapter.handOff(
-    async (given, { job, abortSignal, task, query }) => {
-      const payload = given as Payload
-      if (payload.inTransaction !== undefined) return workInTransaction(payload.inTransaction, job, task)
-      await work(payload, job, abortSignal)
-      if (payload.query) await query('insert into ledger (what, job) values ($1, $2)', ['query', job.id])
-    },
-    { concurrency: options.handOffConcurrency ?? 50 },
-  ),
-}
-
 if (!options.plain) await monitor.start()
 const logger: Logger = new graphile.Logger(() => (level, message) => {
-  if (level === 'error') console.error(message)
+  if (level === 'error' || level === 'warning') console.error(message)
 })
-// Only a worker that listens is woken by what is added: one that is ready sooner would sleep until its next poll.
-const events: WorkerEvents = new EventEmitter()
-const listening = once(events, 'pool:listen:success')
-const runner = await graphile.run({
-  events,
-  connectionString: options.url,
-  concurrency: options.concurrency ?? 10,
-  noHandleSignals: true,
-  pollInterval: options.pollInterval ?? 60_000,
-  taskList,
-  logger,
-  preset: { ...options.preset, plugins: options.plain || options.withoutPlugin ? [] : [adapter.plugin] },
-})
-runner.promise.then(
-  () => send({ type: 'runnerEnded' }),
-  (error) => send({ type: 'runnerEnded', error: String(error) }),
-)
+const tasks = testTasks(db, adapter, options.handOffConcurrency ?? 50)
+const runners: Runner[] = []
+
+async function start(): Promise<void> {
+  const events: WorkerEvents = new EventEmitter()
+  for (const name of [
+    'pool:create',
+    'worker:fatalError',
+    'worker:stop',
+    'pool:fatalError',
+    'job:complete',
+  ] as const) {
+    events.on(name as 'worker:stop', () => send({ type: name }))
+  }
+  const runnerOptions: RunnerOptions = {
+    events,
+    connectionString: options.url,
+    concurrency: options.concurrency ?? 10,
+    noHandleSignals: true,
+    pollInterval: options.pollInterval ?? 60_000,
+    taskList: options.frozen ? Object.freeze(tasks) : tasks,
+    logger,
+    ...(options.adapter?.schema === undefined ? {} : { schema: options.adapter.schema }),
+    preset: { ...options.preset, plugins: options.plain || options.withoutPlugin ? [] : [adapter.plugin] },
+    ...options.runner,
+  }
+  if (options.once) return void (await graphile.runOnce(runnerOptions))
+  // Only a worker that listens is woken by what is added: one that is ready sooner would sleep until its next poll.
+  const listening = once(events, 'pool:listen:success')
+  const runner = await graphile.run(runnerOptions)
+  runners.push(runner)
+  runner.promise.then(
+    () => send({ type: 'runnerEnded' }),
+    (error) => send({ type: 'runnerEnded', error: String(error) }),
+  )
+  await Promise.race([listening, runner.promise.catch(() => undefined)])
+}
 
 process.on('message', async (message) => {
   if (message !== 'stop' && message !== 'stopRunner') return
   // The monitor's stop stops guarded runners too; the runner's alone waits for handed-off work without limit.
-  if (message === 'stopRunner') await runner.stop()
+  if (message === 'stopRunner') await Promise.all(runners.map((runner) => runner.stop()))
   await monitor.stop({ drain: options.drain ?? 500 })
-  await runner.promise.catch(() => undefined) // Told above.
+  await Promise.allSettled(runners.map(({ promise }) => promise)) // Told above.
   send({ type: 'stopped' })
   await db.destroy()
+  if (monitorDb !== db) await monitorDb.destroy()
   process.disconnect()
 })
-await listening
-send({ type: 'ready', processId: monitor.processId })
+if (options.stopsOnSigterm) {
+  process.on('SIGTERM', async () => {
+    send({ type: 'sigterm' })
+    await Promise.all(runners.map((runner) => runner.stop().catch(() => undefined)))
+    send({ type: 'runnerStopped' })
+  })
+}
+if (options.once) send({ type: 'ready', processId: monitor.processId, graphile: graphileVersion })
+for (let n = 0; n < (options.runners ?? 1); n++) await start()
+send({
+  type: options.once ? 'runOnceEnded' : 'ready',
+  processId: monitor.processId,
+  graphile: graphileVersion,
+})

@@ -1,0 +1,105 @@
+// What the jobs of the tests do: they tell a ledger, and wait for gates.
+import type { AnyDatabase } from '@holdfast/chaos'
+import type { TaskHandle } from '@holdfast/core'
+import type { JobHelpers, TaskList } from 'graphile-worker'
+import type { GraphileWorkerAdapter } from '../../src/index.js'
+
+export interface Payload {
+  /** Waits in the handler until the row `gate` is there, or the signal aborts. */
+  readonly gate?: string
+  readonly fail?: string
+  /** Kills its own process, once the row `kill` is there if that is a name. */
+  readonly kill?: boolean | string
+  /** Asks graphile-worker's own connection before it finishes. */
+  readonly query?: boolean
+  /** Writes its ledger row and completes in one transaction, then waits for this gate. */
+  readonly inTransaction?: string
+  /** Completes its task by itself. */
+  readonly complete?: boolean
+  /** Reports progress. */
+  readonly progress?: boolean
+}
+
+interface Job {
+  readonly id: string
+  readonly attempts: number
+}
+
+interface Helpers extends Pick<JobHelpers, 'job' | 'query'> {
+  readonly abortSignal?: AbortSignal
+  readonly task?: TaskHandle
+  reportProgress?(): Promise<void>
+}
+
+const never = new AbortController().signal
+
+export function testTasks(
+  db: AnyDatabase,
+  adapter: GraphileWorkerAdapter,
+  handOffConcurrency: number,
+): TaskList {
+  /** A handler is patient: while the database is away it waits, so that only Holdfast is what a test sees. */
+  async function patiently<T>(query: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      signal.throwIfAborted()
+      try {
+        return await query()
+      } catch (error) {
+        console.error(`handler waits: ${error}`)
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    }
+  }
+
+  async function note(what: string, job: Job, signal: AbortSignal): Promise<void> {
+    const row = { what, job: job.id, attempts: job.attempts, pid: process.pid }
+    await patiently(() => db.insertInto('ledger').values(row).execute(), signal)
+  }
+
+  async function gateOpen(name: string, signal: AbortSignal): Promise<void> {
+    const query = db.selectFrom('gates').select('name').where('name', '=', name)
+    while ((await patiently(() => query.executeTakeFirst(), signal)) === undefined) {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async function work(given: unknown, helpers: Helpers, signal: AbortSignal): Promise<void> {
+    const isPlain = typeof given === 'object' && given !== null && !Array.isArray(given)
+    const payload: Payload = isPlain ? given : { gate: 'open' }
+    const { job, task, query } = helpers
+    await note('start', job, signal)
+    if (typeof payload.kill === 'string') await gateOpen(payload.kill, signal)
+    if (payload.kill) process.kill(process.pid, 'SIGKILL')
+    if (payload.inTransaction !== undefined) {
+      await db.transaction().execute(async (trx) => {
+        const row = { what: 'effect', job: job.id, attempts: job.attempts, pid: process.pid }
+        await trx.insertInto('ledger').values(row).execute()
+        await task!.complete({ trx })
+      })
+      return gateOpen(payload.inTransaction, signal)
+    }
+    if (payload.progress) await helpers.reportProgress!()
+    if (payload.gate !== undefined) await gateOpen(payload.gate, signal)
+    if (payload.complete) await task!.complete()
+    if (payload.fail !== undefined) throw new Error(payload.fail)
+    await note('finish', job, signal)
+    if (payload.query) await query('insert into ledger (what, job) values ($1, $2)', ['query', job.id])
+  }
+
+  return {
+    guarded: (payload, helpers) => work(payload, helpers, never),
+    listening: (payload, helpers) => work(payload, helpers, helpers.abortSignal ?? never),
+    batch: async (payload, { job }) => {
+      await note('start', job, never)
+      return (payload as Payload[]).map(async ({ fail }) => {
+        if (fail !== undefined) throw new Error(fail)
+      })
+    },
+    /** Like the first, for the options of the adapter. */
+    named: (payload, helpers) => work(payload, helpers, helpers.abortSignal ?? never),
+    tracked: adapter.track((payload, helpers) => work(payload, helpers, helpers.abortSignal ?? never)),
+    handed: adapter.handOff((payload, helpers) => work(payload, helpers, helpers.abortSignal), {
+      concurrency: handOffConcurrency,
+    }),
+  }
+}
