@@ -18,6 +18,8 @@ export interface Payload {
   readonly complete?: boolean
   /** Reports progress. */
   readonly progress?: boolean
+  /** Waits for this message to its process, tells so, and ends; without a database. */
+  readonly message?: string
 }
 
 interface Job {
@@ -32,6 +34,12 @@ interface Helpers extends Pick<JobHelpers, 'job' | 'query'> {
 }
 
 const never = new AbortController().signal
+
+function messageOf(wanted: string): Promise<void> {
+  return new Promise((resolve) => {
+    process.on('message', (message) => message === wanted && resolve())
+  })
+}
 
 export function testTasks(
   db: AnyDatabase,
@@ -77,6 +85,12 @@ export function testTasks(
         await task!.complete({ trx })
       })
       return gateOpen(payload.inTransaction, signal)
+    }
+    if (payload.message !== undefined) {
+      await messageOf(payload.message)
+      process.send!({ type: 'done', job: job.id })
+      if (payload.fail !== undefined) throw new Error(payload.fail)
+      return
     }
     if (payload.progress) await helpers.reportProgress!()
     if (payload.gate !== undefined) await gateOpen(payload.gate, signal)

@@ -111,6 +111,9 @@ process.on('message', async (message) => {
   if (monitorDb !== db) await monitorDb.destroy()
   process.disconnect()
 })
+if (options.once) send({ type: 'ready', processId: monitor.processId, graphile: graphileVersion })
+for (let n = 0; n < (options.runners ?? 1); n++) await start()
+// After graphile-worker's own handlers, which then have begun already.
 if (options.stopsOnSigterm) {
   process.on('SIGTERM', async () => {
     send({ type: 'sigterm' })
@@ -118,8 +121,6 @@ if (options.stopsOnSigterm) {
     send({ type: 'runnerStopped' })
   })
 }
-if (options.once) send({ type: 'ready', processId: monitor.processId, graphile: graphileVersion })
-for (let n = 0; n < (options.runners ?? 1); n++) await start()
 send({
   type: options.once ? 'runOnceEnded' : 'ready',
   processId: monitor.processId,
