@@ -96,4 +96,27 @@ describe('a worker process paused for longer than its lease', () => {
       ['finish', survivor.pid, 1],
     ])
   })
+
+  it('whose own pool fetches the job again ends neither that run nor the next one', async () => {
+    const zombie = await fixture.worker({ concurrency: 3, pollInterval: 20 })
+    const id = await fixture.add('guarded', { gate: 'open' })
+    await fixture.started(1)
+    // It recovers, and runs nothing: only the zombie can fetch the job.
+    await fixture.worker({ runner: { taskList: {} } })
+    zombie.pause()
+    await until(async () => (await fixture.jobs())[0]?.lockedBy === null)
+    zombie.resume()
+    await zombie.message('evicted')
+    await fixture.openGate('open')
+    await zombie.message('runnerEnded')
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ id, attempts: 1, lockedBy: null, lastError: null, available: true }),
+    ])
+    const next = await fixture.worker({ pollInterval: 100 })
+    await until(async () => (await fixture.jobs()).length === 0)
+    expect((await fixture.ledger('start')).map(({ pid, attempts }) => [pid, attempts])).toEqual([
+      [zombie.pid, 1],
+      [next.pid, 2],
+    ])
+  })
 })

@@ -23,6 +23,14 @@ export interface JobState {
   readonly createdAt: Date
 }
 
+export interface TaskState {
+  readonly id: string
+  readonly processId: string
+  readonly payload: string
+  readonly kind: string
+  readonly lastError: string | null
+}
+
 export interface FixtureOptions {
   /** Where the database is; the leg's server by default. */
   readonly serverUrl?: string
@@ -162,11 +170,10 @@ export class Fixture implements AsyncDisposable {
   }
 
   /** Holdfast's rows. */
-  async tasks(): Promise<{ id: string; processId: string; kind: string; payload: string }[]> {
-    const { rows } = await sql<{ id: string; processId: string; payload: string }>`
-      select id, process_id as ${sql.ref('processId')}, payload from holdfast_tasks order by id`.execute(
-      this.monitorDatabase.db,
-    )
+  async tasks(): Promise<TaskState[]> {
+    const { rows } = await sql<Omit<TaskState, 'kind'>>`
+      select id, process_id as ${sql.ref('processId')}, payload, last_error as ${sql.ref('lastError')}
+      from holdfast_tasks order by id`.execute(this.monitorDatabase.db)
     return rows.map((row) => ({ ...row, kind: JSON.parse(row.payload).kind }))
   }
 
