@@ -1,6 +1,7 @@
 // npm test: installs, builds, checks, brings up the services once, runs every test, prints how many ran where, and ends
 // with one plain line. `--core` runs the monitor's tests alone, `--db <name>` and `--kysely <version>` on one database
-// and version, `--full` on all of them. Other arguments go to vitest: `npm test -- packages/core -t paused`.
+// and version, `--full` on all of them, `--node <version>` everything that a process loads on that Node. Other arguments go to vitest: `npm test -- packages/core -t paused`.
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,14 +10,11 @@ import { build, exitCode, install, pnpm, root, run } from './workspace.mjs'
 
 const { own, rest } = split(process.argv.slice(2))
 const one = own.db !== undefined || own.kysely !== undefined
-const projects = one
-  ? [`core on ${own.db ?? '*'}, kysely ${own.kysely ?? '*'}`]
-  : own.core
-    ? ['core on *']
-    : []
+const projects = chosenProjects()
 await install()
 await build()
 if (projects.length === 0 && rest.length === 0) await run(...pnpm('check'))
+const node = own.node === undefined ? process.execPath : await installedNode(own.node)
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'))
 const report = join(folder, 'counts.json')
@@ -28,7 +26,8 @@ let code
 try {
   const reporters = ['--reporter=default', `--reporter=${root}/scripts/count-reporter.mjs`]
   const chosen = projects.flatMap((project) => ['--project', project])
-  code = await exitCode(`${root}/node_modules/.bin/vitest`, ['run', ...reporters, ...chosen, ...rest], {
+  const vitest = `${root}/node_modules/vitest/vitest.mjs`
+  code = await exitCode(node, [vitest, 'run', ...reporters, ...chosen, ...rest], {
     env: {
       ...services.urls,
       HOLDFAST_TEST_COUNTS: report,
@@ -40,6 +39,24 @@ try {
 }
 process.exitCode = summarize(code)
 
+function chosenProjects() {
+  if (one) return [`core on ${own.db ?? '*'}, kysely ${own.kysely ?? '*'}`]
+  if (own.core) return ['core on *']
+  const newest = ['core on postgres, *', 'graphile-worker 0.18.0 on postgres', 'bee-queue 2.0.0 on postgres']
+  return own.node === undefined || rest.some((arg) => arg.startsWith('--project')) ? [] : newest
+}
+
+/** Another Node than the one that runs this, from npm: its path. */
+async function installedNode(version) {
+  const [command, args] = [
+    'npx',
+    ['--yes', '--package', `node@${version}`, '--call', 'node -p process.execPath'],
+  ]
+  const path = execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
+  console.error(`On Node ${execFileSync(path, ['--version'], { encoding: 'utf8' }).trim()}`)
+  return path
+}
+
 /** Our own options, and what vitest gets. */
 function split(args) {
   const options = {
@@ -47,6 +64,7 @@ function split(args) {
     full: { type: 'boolean' },
     db: { type: 'string' },
     kysely: { type: 'string' },
+    node: { type: 'string' },
   }
   // pnpm passes its own `--` on.
   const given = args.filter((arg, index) => arg !== '--' || args.indexOf('--') !== index)

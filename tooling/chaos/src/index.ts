@@ -13,4 +13,5 @@ export {
 } from './leg.js'
 export { forbidden, refuseForbidden } from './statement-rules.js'
 export { STEPPED_CLOCK } from './stepped-clock.js'
+export { typeErrors } from './type-errors.js'
 export { type UntilOptions, until } from './until.js'

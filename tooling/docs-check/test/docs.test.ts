@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { typeErrors } from '@holdfast/chaos'
+import { describe, expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const here = fileURLToPath(new URL('../', import.meta.url))
-const scratch = join(here, `.cache/blocks-${process.pid}`)
 
 interface Block {
   readonly page: string
@@ -32,29 +32,19 @@ function blocksOf(page: string): Block[] {
   }))
 }
 
-afterAll(() => rmSync(scratch, { recursive: true, force: true }))
-
 describe('the docs', () => {
   const blocks = pages.flatMap(blocksOf)
 
   it('have code blocks that compile', () => {
-    mkdirSync(scratch, { recursive: true })
     const checked = blocks.filter(({ language }) => language === 'ts')
     expect(checked.length).toBeGreaterThan(3)
-    for (const { page, line, text } of checked) {
-      const name = `${page.replaceAll('/', '_')}-line-${line}.ts`
-      writeFileSync(join(scratch, name), `${text}\nexport {}\n`)
-    }
-    const config = { extends: '../../../../tsconfig.base.json', include: ['*.ts', '../../ambient.d.ts'] }
-    writeFileSync(join(scratch, 'tsconfig.json'), JSON.stringify(config))
-    const tsc = join(root, 'node_modules/.bin/tsc')
-    let errors = ''
-    try {
-      execFileSync(tsc, ['-p', scratch], { encoding: 'utf8' })
-    } catch (error) {
-      errors = (error as { stdout: string }).stdout
-    }
-    expect(errors).toBe('')
+    const files = Object.fromEntries(
+      checked.map(({ page, line, text }) => [
+        `${page.replaceAll('/', '_')}-line-${line}.ts`,
+        `${text}\nexport {}\n`,
+      ]),
+    )
+    expect(typeErrors(here, files, { include: [join(here, 'ambient.d.ts')] })).toBe('')
   })
 
   it('show the quick start as it is in the example', () => {

@@ -8,10 +8,10 @@ const installed = process.env.HOLDFAST_TEST_GRAPHILE_WORKER || 'graphile-worker'
 /** What the tests use is in every version. */
 export const graphile: typeof import('graphile-worker') = await import(installed)
 
-const main = fileURLToPath(import.meta.resolve(installed))
+export const graphileMain = fileURLToPath(import.meta.resolve(installed))
 
 export const graphileVersion: string = JSON.parse(
-  readFileSync(join(dirname(main), '..', 'package.json'), 'utf8'),
+  readFileSync(join(dirname(graphileMain), '..', 'package.json'), 'utf8'),
 ).version
 
 /** Whether jobs are locked by the worker, not by its pool. */

@@ -73,6 +73,7 @@ async function start(): Promise<void> {
     'worker:stop',
     'pool:fatalError',
     'job:complete',
+    'pool:listen:error',
   ] as const) {
     events.on(name as 'worker:stop', () => send({ type: name }))
   }
