@@ -52,7 +52,7 @@ async function runInPlace(
   const own = row === undefined ? undefined : new OwnRow(row, delivery)
   // A task that listens also hears that its process is no longer believed alive, or shall end.
   const abort = linkedSignal(helpers.abortSignal, pool.jobSignal, row?.signal)
-  const extended = { ...helpers, ...(own && { task: own.handle }), abortSignal: abort.signal }
+  const extended = { ...helpers, ...(tracked && own && { task: own.handle }), abortSignal: abort.signal }
   let result: Awaited<ReturnType<Task>>
   let failed: boolean
   try {

@@ -1,4 +1,5 @@
 import { until } from '@holdfast/chaos'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -109,6 +110,49 @@ describe('a handed-off job', () => {
     await worker.message('stopped')
     expect(await fixture.ledger('start')).toHaveLength(1)
     expect((await fixture.jobs()).map(({ available }) => available)).toEqual([true, true])
+  })
+
+  it('that runs for longer than it may is aborted, and tried again by graphile-worker’s own rules', async () => {
+    const named = { mode: 'handOff', concurrency: 5, maxRuntime: 300 } as const
+    await fixture.worker({ adapter: { tasks: { named } } })
+    await fixture.add('named', { gate: 'never' }, { maxAttempts: 2 })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({
+        attempts: 1,
+        available: true,
+        due: false,
+        lastError: expect.stringContaining('maxRuntime'),
+      }),
+    ])
+    expect(await fixture.crashes()).toEqual([])
+  })
+
+  it('notes its progress where it says so', async () => {
+    await fixture.worker()
+    await fixture.add('handed', { gate: 'open' })
+    await fixture.started(1)
+    const progress = async (): Promise<unknown[]> =>
+      (await sql`select progress_at from holdfast_tasks where progress_at is not null`.execute(fixture.db))
+        .rows
+    expect(await progress()).toEqual([])
+    await fixture.add('handed', { gate: 'open', progress: true })
+    await until(async () => (await progress()).length === 1)
+    await fixture.openGate('open')
+    await fixture.finished(2)
+  })
+
+  it('is drained before its process stops, when it ends in time', async () => {
+    const leaving = await fixture.worker({ drain: 30_000 })
+    await fixture.add('handed', { gate: 'open' })
+    await fixture.started(1)
+    leaving.send('stop')
+    await leaving.message('pool:gracefulShutdown')
+    await fixture.openGate('open')
+    await leaving.message('stopped')
+    expect(await fixture.ledger('finish')).toHaveLength(1)
+    expect(await fixture.jobs()).toEqual([])
+    expect(await fixture.tasks()).toEqual([])
   })
 })
 

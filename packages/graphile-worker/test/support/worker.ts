@@ -74,6 +74,7 @@ async function start(): Promise<void> {
     'pool:fatalError',
     'job:complete',
     'pool:listen:error',
+    'pool:gracefulShutdown',
   ] as const) {
     events.on(name as 'worker:stop', () => send({ type: name }))
   }
