@@ -9,21 +9,28 @@ const LOOK = 50
 const MAX_LOOKS = 200
 
 /**
- * Makes sure that the job is its pool's still, so that its end counts. When it isn't, graphile-worker hears so only after
- * recovery has taken the job: the error would otherwise be written as its failure.
+ * Makes sure that the job is its pool's still, so that its end counts; waits through an outage of the database.
  *
  * @throws TaskLostError
  */
-export async function confirmHeld({ pool, run, tables, job }: Delivery): Promise<void> {
-  const held = await pool.task
+export async function confirmHeld(delivery: Delivery): Promise<void> {
+  const held = await delivery.pool.task
   try {
     await held.confirm()
   } catch (error) {
-    for (let looks = 0; TaskLostError.is(error) && looks < MAX_LOOKS; looks++) {
-      const isOurs = await isFetchedStill(run, tables, job).catch((reason) => !isEnded(reason))
-      if (!isOurs) break
-      await delay(LOOK)
-    }
+    if (TaskLostError.is(error)) await taken(delivery)
     throw error
+  }
+}
+
+/**
+ * Resolves when recovery has taken a job that is no longer its pool's. Before that graphile-worker must not hear of it:
+ * it would write the error as the job's failure.
+ */
+export async function taken({ run, tables, job }: Delivery): Promise<void> {
+  for (let looks = 0; looks < MAX_LOOKS; looks++) {
+    const isOurs = await isFetchedStill(run, tables, job).catch((reason) => !isEnded(reason))
+    if (!isOurs) return
+    await delay(LOOK)
   }
 }

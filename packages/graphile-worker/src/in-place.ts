@@ -2,12 +2,13 @@ import {
   type AnyTransaction,
   type CompleteOptions,
   ConfigError,
+  StoppedError,
   type TaskHandle,
   TaskLostError,
 } from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
 import { orGiveBack } from './before-work.js'
-import { confirmHeld } from './confirm-held.js'
+import { confirmHeld, taken } from './confirm-held.js'
 import { removeJob } from './job-sql.js'
 import { linkedSignal } from './linked-signal.js'
 import { failureOf, type StartedPayload } from './payloads.js'
@@ -46,12 +47,13 @@ async function runInPlace(
 ): Promise<Awaited<ReturnType<Task>>> {
   const { pool, job, helpers } = delivery
   const held = await pool.task
+  const cutShort = pool.jobSignal
   const row = await orGiveBack(delivery, async () =>
     needsRow(delivery, tracked) ? begin(delivery, options) : undefined,
   )
   const own = row === undefined ? undefined : new OwnRow(row, delivery)
   // A task that listens also hears that its process is no longer believed alive, or shall end.
-  const abort = linkedSignal(helpers.abortSignal, pool.jobSignal, row?.signal)
+  const abort = linkedSignal(helpers.abortSignal, cutShort, row?.signal)
   const extended = { ...helpers, ...(tracked && own && { task: own.handle }), abortSignal: abort.signal }
   let result: Awaited<ReturnType<Task>>
   let failed: boolean
@@ -60,7 +62,8 @@ async function runInPlace(
     failed = await failsInPart(payload, result)
   } catch (error) {
     await confirmHeld(delivery)
-    await writeFailure(delivery, row, startOf(delivery), failureOf(error))
+    if (cutShort.aborted) await giveUp(delivery, row)
+    else await writeFailure(delivery, row, startOf(delivery), failureOf(error))
     throw error
   } finally {
     abort.unlink()
@@ -90,6 +93,18 @@ const startOf = ({ job }: Delivery): StartedPayload => ({
 const begin = (delivery: Delivery, options: TrackOptions): Promise<TaskHandle> => {
   const { guard, pool, job } = delivery
   return guard.register(pool, job.id, startOf(delivery), { ...options, signal: pool.closing })
+}
+
+/** Gives a job back that was told to end, and did, although its process lives still: no failure, and no attempt. */
+async function giveUp(delivery: Delivery, row: TaskHandle | undefined): Promise<void> {
+  try {
+    const given = row ?? (await begin(delivery, {}))
+    if (given.open) await given.release()
+  } catch (error) {
+    // The monitor stops: it recovers what its pools hold.
+    if (!StoppedError.is(error) && !TaskLostError.is(error)) throw error
+    await taken(delivery)
+  }
 }
 
 /** Whether some entries of a batch job failed. */

@@ -52,7 +52,7 @@ const monitor = new TaskMonitor({
   ...options.monitor,
 })
 const send = (message: object): void => void process.send?.(message)
-for (const event of ['evicted', 'recovered', 'quarantined'] as const) {
+for (const event of ['evicted', 'leaseExpired', 'recovered', 'quarantined'] as const) {
   monitor.on(event, (details) => send({ type: event, ...details }))
 }
 if (options.surviving) {
