@@ -1,5 +1,7 @@
 import { type Child, until } from '@holdfast/chaos'
+import { TaskMonitor } from '@holdfast/core'
 import { expect, it } from 'vitest'
+import { graphileWorkerAdapter } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
 
 it('a guarded job that kills its processes takes no innocent one along into quarantine', async () => {
@@ -35,3 +37,37 @@ it('a guarded job that kills its processes takes no innocent one along into quar
   }
   await until(async () => (await fixture.jobs()).length === 1)
 }, 120_000)
+
+it('a job that kills every process that runs it runs maxRecoveries times again, then stands failed and in quarantine', async () => {
+  await using fixture = await Fixture.create()
+  const options = { monitor: { maxRecoveries: 2 }, pollInterval: 200 }
+  const id = await fixture.add('guarded', { kill: true })
+  const running = new Set([await fixture.worker(options), await fixture.worker(options)])
+  await until(
+    async () => {
+      for (const worker of running) {
+        if (worker.process.signalCode === null) continue
+        running.delete(worker)
+        running.add(await fixture.worker(options))
+      }
+      return (await fixture.jobs()).some(({ lastError }) => lastError !== null)
+    },
+    { timeout: 50_000 },
+  )
+  const reason = 'in flight in 3 dying processes, more than maxRecoveries (2) allows'
+  expect(await fixture.jobs()).toEqual([
+    expect.objectContaining({ id, lastError: reason, lockedBy: null, available: false }),
+  ])
+  expect(await fixture.ledger('start')).toHaveLength(3)
+  const { quarantine } = new TaskMonitor({ db: fixture.db, adapters: [graphileWorkerAdapter()] })
+  const [entry, ...others] = await quarantine.list()
+  expect(others).toEqual([])
+  expect(entry).toMatchObject({ jobRef: id, reason, crashes: 3 })
+
+  // A person may let it run once more; it goes straight back when it kills again.
+  expect(await quarantine.retry(entry!.id)).toEqual({ kind: 'requeued', jobRef: id })
+  await fixture.started(4)
+  await until(async () => (await quarantine.list()).length > 0)
+  expect(await quarantine.list()).toEqual([expect.objectContaining({ jobRef: id, crashes: 4 })])
+  expect(await fixture.ledger('start')).toHaveLength(4)
+})
