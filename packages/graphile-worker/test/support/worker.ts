@@ -45,7 +45,7 @@ const monitor = new TaskMonitor({
   db: monitorDb,
   adapters: [adapter],
   heartbeatInterval: 200,
-  orphanThreshold: 1_000,
+  orphanThreshold: 1_500,
   sweepInterval: 200,
   gcLockTtl: 5_000,
   logger: quiet,
