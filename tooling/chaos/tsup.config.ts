@@ -23,8 +23,8 @@ const kysely = (name: string): Options => {
 export default defineConfig([
   {
     ...common,
-    entry: ['src/index.ts', 'src/global-setup.ts'],
-    dts: { entry: 'src/index.ts' },
+    entry: { index: 'src/index.ts', harm: 'src/harm/index.ts', 'global-setup': 'src/global-setup.ts' },
+    dts: { entry: { index: 'src/index.ts', harm: 'src/harm/index.ts' } },
     // The others clean up after themselves, at the same time.
     clean: ['!kysely-*'],
   },

@@ -28,7 +28,6 @@ export async function startServers(log) {
   }
   const database = await freshDatabase(urlOf('postgres'))
 
-  let stopping
   const succeededKey = `${queue.settings.keyPrefix}succeeded`
   return {
     database,
@@ -51,7 +50,7 @@ export async function startServers(log) {
       }
       return succeeded
     },
-    stop: () => (stopping ??= stop()),
+    stop,
   }
 
   async function stop() {

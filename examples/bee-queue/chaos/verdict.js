@@ -12,13 +12,12 @@
 // of its own. What is left as legitimate is what "at least once" means: a process can die between the end of the
 // handler and the write of its success.
 
-const HARM = { killing: 'killed', pausing: 'resumed', stopping: 'stopped' }
+import { harmToWorkers, intervals, overlaps } from '@holdfast/chaos/harm'
 
 /** @returns {{ lost: string[], doubled: string[] }} ids */
 export function judge(entries) {
-  const harms = intervals(entries, HARM)
+  const harms = harmToWorkers(entries)
   const wipes = intervals(entries, { wiping: 'wiped' })
-  const overlaps = (interval, from, to) => interval.to > from && interval.from < to
   const wiped = (from, to = Number.POSITIVE_INFINITY) => wipes.some((wipe) => overlaps(wipe, from, to))
   const harmed = (pid, from, to) => harms.some((harm) => harm.worker === pid && overlaps(harm, from, to))
 
@@ -72,17 +71,6 @@ function acceptedTwice({ successes, knownIn }) {
   })
 }
 
-/** From each entry named by a key of `ends` to the next of the value's name about the same worker, or for ever. */
-function intervals(entries, ends) {
-  return entries.flatMap(({ what, worker }, from) => {
-    if (!(what in ends)) return []
-    const to = entries.findIndex(
-      (entry, at) => at > from && entry.what === ends[what] && entry.worker === worker,
-    )
-    return [{ worker, from, to: to === -1 ? Number.POSITIVE_INFINITY : to }]
-  })
-}
-
 /** The last line of a run. */
 export function summary(entries, recovered) {
   const count = (what) => entries.filter((entry) => entry.what === what).length
@@ -98,16 +86,4 @@ export function summary(entries, recovered) {
     reposted: count('reposted'),
     recovered,
   }
-}
-
-/** What the ledger has of a job and of harm to those who ran it, for people. */
-export function history(entries, id) {
-  const own = entries.filter(({ job }) => job === id)
-  const pids = new Set(own.map(({ pid }) => pid))
-  const between = entries.slice(entries.indexOf(own[0]), entries.indexOf(own.at(-1)) + 1)
-  return between
-    .filter(
-      ({ job, worker, what }) => job === id || pids.has(worker) || what === 'wiping' || what === 'wiped',
-    )
-    .map(({ what, worker, pid, at }) => `  ${at - own[0].at} ms: ${what} (${worker ?? pid})`)
 }

@@ -18,7 +18,7 @@ it('the answers of a killed worker come from the other one, to those who wait', 
   }
   const listening = (child: Child): Promise<string> =>
     until(() => /http:\S+/.exec(child.output)?.[0], { what: 'it listens' })
-  await using model = new Child(file('model.js'), { execArgv: [], env })
+  await using model = new Child(file('../model.js'), { execArgv: [], env })
   const options = { execArgv: [], env: { ...env, MODEL_URL: await listening(model) } }
   await using api = new Child(file('api.js'), options)
   const url = await listening(api)
@@ -48,9 +48,12 @@ it('the answers of a killed worker come from the other one, to those who wait', 
   expect((await sql`select * from holdfast_processes`.execute(database.db)).rows).toEqual([])
 })
 
-it('random harm to workers and Redis loses no job and doubles none', { timeout: 120_000 }, async () => {
+it('random harm to workers and Redis loses no job and doubles none', { timeout: 120_000 }, async ({
+  signal,
+}) => {
   const { DATABASE_URL, REDIS_URL, HOLDFAST_REDIS_URL, ...env } = process.env // its Redis is to be wiped
-  const run = promisify(execFile)(process.execPath, [file('chaos.js'), '--seconds', '12', '--json'], { env })
+  const args = [file('chaos.js'), '--seconds', '12', '--json']
+  const run = promisify(execFile)(process.execPath, args, { env, signal })
   const { stdout } = await run
   expect(stdout).toMatch(/^\{.*\}\n$/)
   const result = JSON.parse(stdout)

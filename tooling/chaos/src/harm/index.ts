@@ -1,0 +1,8 @@
+export { random } from './do-harm.js'
+export type { Scene } from './harm-under-load.js'
+export { harmToWorkers, type Interval, intervals, overlaps } from './intervals.js'
+export { type Entry, note, readLedger } from './ledger.js'
+export type { Order } from './load.js'
+export { type Chaos, type Outcome, runChaos } from './run-chaos.js'
+export { type StartedServer, start, startServer } from './start.js'
+export { type TellOptions, tellFaults } from './tell-faults.js'
