@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { Child, freshDatabase, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { expect, it } from 'vitest'
@@ -5,39 +7,47 @@ import { expect, it } from 'vitest'
 const file = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
 
 it('the quick start runs every job, also those of a worker that is killed', {
-  timeout: 120_000,
+  timeout: 90_000,
 }, async () => {
   await using database = await freshDatabase()
-  const options = { execArgv: [], env: { DATABASE_URL: database.url } }
+  const rows = async (table: string): Promise<unknown[]> =>
+    (await sql`select * from ${sql.table(table)}`.execute(database.db)).rows
+  await using model = new Child(file('../model.js'), { execArgv: [], env: { PORT: '0', LATENCY: '2000' } })
+  const MODEL_URL = await until(() => /http:\S+/.exec(model.output)?.[0], { what: 'the model listens' })
+  const MONITOR_OPTIONS = JSON.stringify({ heartbeatInterval: 1_000, orphanThreshold: 4_000 })
+  const options = { execArgv: [], env: { DATABASE_URL: database.url, MODEL_URL, MONITOR_OPTIONS } }
   await using adding = new Child(file('add-jobs.js'), options)
-  expect((await adding.exited).code).toBe(0)
+  expect(await adding.exited, adding.output).toEqual({ code: 0, signal: null })
   await using victim = new Child(file('worker.js'), options)
-  const tasksOf = async (child: Child): Promise<number> => {
-    const { rows } = await sql<{ count: number }>`
-      select count(*)::int as count from holdfast_tasks where process_id like ${`%:${child.pid}:%`}`.execute(
-      database.db,
-    )
-    return rows[0]!.count
-  }
-  // Its pool's guard and ten handed-off jobs.
-  await until(
-    () =>
-      tasksOf(victim)
-        .catch(() => 0)
-        .then((count) => count >= 5),
-    { what: 'the first worker is busy' },
-  )
+  // A row for each of the jobs that are handed off, and one for the guarded.
+  const busy = async (): Promise<boolean> => (await rows('holdfast_tasks').catch(() => [])).length > 5
+  await until(busy, { what: 'the first worker is busy' })
   await victim.kill()
   await using survivor = new Child(file('worker.js'), options)
-  const lines = (): string[] => (victim.output + survivor.output).split('\n')
-  const done = (what: RegExp): number => new Set(lines().filter((line) => what.test(line))).size
-  await until(() => done(/^sent to /) === 10 && done(/^answered /) === 10, {
-    what: 'all are done',
-    timeout: 90_000,
-  })
+  const left = sql`
+    select id from graphile_worker.jobs union all select null from holdfast_tasks where job_ref is not null`
+  const isDone = async (): Promise<boolean> => (await left.execute(database.db)).rows.length === 0
+  await until(isDone, { what: 'all are done', timeout: 60_000 })
+  expect(await rows('summaries')).toHaveLength(10)
+  expect(await rows('answers')).toHaveLength(10)
   survivor.process.kill('SIGTERM')
-  await survivor.exited
-  expect((await sql`select * from holdfast_tasks`.execute(database.db)).rows).toEqual([])
-  expect((await sql`select * from graphile_worker.jobs`.execute(database.db)).rows).toEqual([])
-  expect((await sql`select * from holdfast_processes`.execute(database.db)).rows).toEqual([])
+  expect(await survivor.exited, survivor.output).toEqual({ code: 0, signal: null })
+  for (const table of ['graphile_worker.jobs', 'holdfast_tasks', 'holdfast_processes']) {
+    expect(await rows(table), table).toEqual([])
+  }
+})
+
+it('random harm to workers and Postgres loses no job and doubles none', { timeout: 180_000 }, async ({
+  signal,
+}) => {
+  const { DATABASE_URL, ...env } = process.env // the chaos is to stop its own
+  const args = [file('chaos.js'), '--seconds', '12', '--json']
+  const run = promisify(execFile)(process.execPath, args, { env, signal })
+  const { stdout } = await run
+  expect(stdout).toMatch(/^\{.*\}\n$/)
+  const result = JSON.parse(stdout)
+  expect(result).toMatchObject({ lost: 0, doubled: 0, quarantined: 0 })
+  for (const count of ['jobs', 'kills', 'pauses', 'outages', 'recovered']) {
+    expect(result[count], count).toBeGreaterThan(0)
+  }
 })

@@ -1,27 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Child } from '../child.js'
 import { until } from '../until.js'
-import { doHarm, type HarmToAll } from './do-harm.js'
+import { doHarm } from './do-harm.js'
 import { Fleet } from './fleet.js'
-import { Load, type Order } from './load.js'
-import type { Outcome } from './run-chaos.js'
+import { Load } from './load.js'
+import type { Scene } from './scene.js'
 import type { Screen } from './screen.js'
-
-/** What is harmed. */
-export interface Scene {
-  startWorker(): Child
-  /** How many jobs are kept in flight. */
-  readonly width: number
-  /** Orders a job and waits for its answer; false when it gave up waiting. */
-  answer(order: Order): Promise<boolean>
-  readonly harmToAll: HarmToAll
-  /** Lets jobs run now that the queue holds back, when nobody does harm any more. */
-  hurry?(): Promise<void>
-  /** Whether nothing is in flight any more. */
-  idle(): Promise<boolean>
-  /** Called when no worker is left. */
-  judge(): Promise<Outcome>
-}
 
 export interface HarmUnderLoadOptions {
   readonly seconds: number

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { harmUnderLoad, type Scene } from './harm-under-load.js'
+import { harmUnderLoad } from './harm-under-load.js'
+import type { Outcome, Scene } from './scene.js'
 import { Screen } from './screen.js'
 import { shortTimes } from './short-times.js'
 
@@ -12,13 +13,6 @@ export interface Chaos {
   log(text: string): void
   /** What is to be done in the end, also when someone interrupts. */
   atEnd(stop: () => Promise<void>): void
-}
-
-/** What became of the jobs, printed as the last line. */
-export interface Outcome {
-  readonly jobs: number
-  readonly lost: number
-  readonly doubled: number
 }
 
 /**
