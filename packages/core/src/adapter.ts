@@ -35,7 +35,7 @@ export interface OrphanedJob {
 export type Decision =
   /**
    * Make the job runnable, at once or `notBefore` milliseconds from now. `backoff`: that is the monitor's own growing
-   * pause and nobody's choice, so that a queue with a longer one may keep to its own.
+   * pause and nobody's choice, so that a queue with a longer one may keep to its own. Only the monitor says so.
    */
   | { readonly kind: 'requeue'; readonly notBefore?: number; readonly backoff?: boolean }
   /** Keep the job from running again, visibly so in its queue where the queue can show it. */
@@ -45,7 +45,7 @@ export interface DecidedJob extends OrphanedJob {
   readonly decision: Decision
   /** How often this job was in flight in a dying process, this time included. */
   readonly crashes: number
-  /** Stable when this recovery is repeated, new for every registration. */
+  /** Stable when this recovery is repeated, unless `rename` was called; new for every registration. */
   readonly recoveryId: string
 }
 
@@ -80,9 +80,11 @@ export interface RecoveryContext {
   /**
    * For a queue elsewhere that gives a recovered job a new identity: writes that down before the job can run, so that its
    * next run takes the row over, and a repeat of this recovery (whose orphan then has the new `jobRef`) finds what was
-   * done. With `atomicRecovery` there is nothing to do: the outcome says it.
+   * done. Only for a row that stands for one job: the others of it would go with it. With `atomicRecovery` there is
+   * nothing to do: the outcome says it.
    *
-   * @throws AdapterError when the row is not this recovery's any more: undo what was done
+   * @throws AdapterError when the row is not this recovery's any more, or another task has that `jobRef`: undo what was
+   * done
    */
   rename(orphan: Orphan, jobRef: string): Promise<void>
 }
@@ -116,7 +118,10 @@ export interface QueueAdapter {
    * repeated. Must answer one outcome per job, in order. A throw undoes the batch and is retried row by row.
    */
   recover(jobs: readonly DecidedJob[], context: RecoveryContext): Promise<readonly JobOutcome[]>
-  /** Called with each sweep of this queue, by whoever sweeps it: for upkeep that one process at a time should do. */
+  /**
+   * Called after each sweep of this queue, by whoever sweeps it: for upkeep that one process at a time should do. With
+   * `atomicRecovery` `context.trx` is a transaction of its own. Must end when `context.signal` aborts.
+   */
   onSweep?(context: RecoveryContext): void | Promise<void>
   /** Called when the monitor has started, before `start()` resolves. */
   onStart?(monitor: TaskMonitor): void | Promise<void>

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Transaction } from 'kysely'
-import type { DecidedJob, JobOutcome, QueueAdapter } from './adapter.js'
+import type { DecidedJob, JobOutcome, QueueAdapter, RecoveryContext } from './adapter.js'
 import { show } from './check-options.js'
 import type { PayloadCodec } from './codec.js'
 import { withDatabaseErrors } from './database-errors.js'
@@ -13,6 +13,7 @@ import { readPayload } from './payload.js'
 import { answered } from './recovery/answered.js'
 import { checkOutcomes } from './recovery/check-outcomes.js'
 import { contextOf } from './recovery/context.js'
+import { renameQuarantined } from './recovery/rename.js'
 import { recoveredEvent, takesCountAlong } from './recovery/settle.js'
 import { writeCrashes } from './store/crashes.js'
 import { insertRecoveries } from './store/history.js'
@@ -116,11 +117,16 @@ export class Quarantine {
     if (row === undefined) throw notQuarantined(id)
     const adapter = findAdapter(adapters, row.queue)
     const job = this.#job(row)
+    let renamed: string | undefined
+    const rename: RecoveryContext['rename'] = async (_, jobRef) => {
+      await renameQuarantined(store, id, { ...job, jobRef: renamed ?? job.jobRef }, jobRef)
+      renamed = jobRef
+    }
     const finish = async (inner: Store, outcome: JobOutcome): Promise<RecoveredEvent> => {
       if (!(await deleteQuarantined(inner, id))) throw notQuarantined(id)
       const event = recoveredEvent(job, outcome)
       await insertRecoveries(inner, [{ ...event, id: randomUUID(), byProcess: byProcess() }])
-      if (event.newJobRef !== null && takesCountAlong(event)) {
+      if (event.newJobRef !== null && event.newJobRef !== renamed && takesCountAlong(event)) {
         await writeCrashes(inner, event.queue, new Map([[event.newJobRef, event.crashes]]))
       }
       return event
@@ -130,11 +136,11 @@ export class Quarantine {
     if (adapter.capabilities.atomicRecovery) {
       ;[outcome, event] = await inTransaction(store, async (inner) => {
         if ((await findQuarantined(inner, id, true)) === undefined) throw notQuarantined(id)
-        const done = await this.#recover(inner, adapter, job, inner.db)
+        const done = await this.#recover({ store: inner, adapter }, job, inner.db)
         return [done, await finish(inner, done)] as const
       })
     } else {
-      outcome = await this.#recover(store, adapter, job, undefined)
+      outcome = await this.#recover({ store, adapter, rename }, job, undefined)
       event = await inTransaction(store, (inner) => finish(inner, outcome))
     }
     events.emit('recovered', event)
@@ -151,14 +157,14 @@ export class Quarantine {
   }
 
   async #recover(
-    store: Store,
-    adapter: QueueAdapter,
+    parts: { store: Store; adapter: QueueAdapter; rename?: RecoveryContext['rename'] },
     job: DecidedJob,
     trx: Transaction<unknown> | undefined,
   ): Promise<JobOutcome> {
     const { logger, config } = this.#parts
+    const { adapter } = parts
     const { signal } = new AbortController()
-    const context = contextOf({ store, adapter, logger, signal }, trx)
+    const context = contextOf({ ...parts, logger, signal }, trx)
     const recover = async (): Promise<readonly JobOutcome[]> => {
       // A row may have stood for many jobs: this is about the one.
       const expanded = (await adapter.expand?.([job.orphan], context)) ?? []

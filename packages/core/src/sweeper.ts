@@ -1,9 +1,6 @@
-import type { Transaction } from 'kysely'
 import type { QueueAdapter } from './adapter.js'
 import { monotonicNow, sleep } from './clock.js'
 import type { Incarnation } from './incarnation.js'
-import { answered } from './recovery/answered.js'
-import { contextOf } from './recovery/context.js'
 import { Pace } from './recovery/pace.js'
 import { pruneCrashes } from './store/crashes.js'
 import { pruneRecoveries } from './store/history.js'
@@ -16,8 +13,9 @@ import {
   releaseLock,
   renewLock,
 } from './store/locks.js'
-import { inTransaction, type Store, type TransactionStore } from './store/store.js'
+import type { TransactionStore } from './store/store.js'
 import { type SweepParts, sweep } from './sweep.js'
+import { Upkeep } from './upkeep.js'
 
 export interface SweeperParts extends SweepParts {
   readonly adapter: QueueAdapter
@@ -33,6 +31,7 @@ export class Sweeper {
   readonly #lock: string
   readonly #stopping = new AbortController()
   readonly #pace: Pace
+  readonly #upkeep: Upkeep
   #loop: Promise<void> | undefined
   #prunedAt = Number.NEGATIVE_INFINITY
 
@@ -40,6 +39,7 @@ export class Sweeper {
     this.#parts = parts
     this.#lock = gcLockName(parts.adapter.name)
     this.#pace = new Pace(parts.config)
+    this.#upkeep = new Upkeep(parts)
   }
 
   async start(): Promise<void> {
@@ -95,12 +95,12 @@ export class Sweeper {
     const startedAt = monotonicNow()
     let trustedUntil = acquiredAt + config.gcLockTtl - config.safetyMargin
 
-    /** Renews the lock where half of its time is over; false when this sweep must end. */
-    const renew = async (): Promise<boolean> => {
+    /** Renews the lock when it has less than `enough` ms left; false when this sweep must end. */
+    const renew = async (enough = config.gcLockTtl / 2): Promise<boolean> => {
       if (incarnation.ended || incarnation.lease.expired) return false
       const sentAt = monotonicNow()
       if (sentAt >= trustedUntil) return false
-      if (trustedUntil - sentAt > config.gcLockTtl / 2) return true
+      if (trustedUntil - sentAt > enough) return true
       if (!(await renewLock(store, { ...held, ttl: config.gcLockTtl }))) return false
       trustedUntil = sentAt + config.gcLockTtl - config.safetyMargin
       return true
@@ -113,28 +113,14 @@ export class Sweeper {
       after: (jobs) => this.#pace.spend(jobs),
       within: (inner: TransactionStore) => holdsLock(inner, held),
     })
-    await this.#keepUp(held)
+    await this.#upkeep.run(held, async () => {
+      const { signal } = this.#stopping
+      if (signal.aborted || !(await renew(config.gcLockTtl))) return undefined
+      const left = Math.max(0, Math.floor(trustedUntil - monotonicNow()))
+      return AbortSignal.any([signal, AbortSignal.timeout(left)])
+    })
     await this.#prune()
     events.emit('sweep', { queue: adapter.name, ...counts, durationMs: monotonicNow() - startedAt })
-  }
-
-  /** What the adapter does for its queue besides. Its trouble is not the sweep's. */
-  async #keepUp(held: HeldLock): Promise<void> {
-    const { store, logger, adapter, events, config } = this.#parts
-    if (adapter.onSweep === undefined) return
-    const { signal } = this.#stopping
-    const call = async (inner: Store, trx?: Transaction<unknown>): Promise<void> => {
-      const context = contextOf({ store: inner, adapter, logger, signal }, trx)
-      await answered({ adapter, config }, 'keeps its queue up', Promise.resolve(adapter.onSweep!(context)))
-    }
-    try {
-      if (!adapter.capabilities.atomicRecovery) return await call(store)
-      await inTransaction(store, async (inner) => {
-        if (await holdsLock(inner, held)) await call(inner, inner.db)
-      })
-    } catch (error) {
-      events.fail(`the upkeep of ${JSON.stringify(adapter.name)} failed`, error)
-    }
   }
 
   async #prune(): Promise<void> {

@@ -190,7 +190,47 @@ describe('what becomes of a job that crashed', () => {
       expect(Math.max(...pauses(crashes))).toBeLessThanOrEqual(1.2 * pause)
       expect(new Set(pauses(crashes)).size).toBeGreaterThan(5)
     }
+    // A queue may know a better pause than this one, which nobody has asked for.
+    for (const { decision, crashes } of seen) {
+      expect('backoff' in decision && decision.backoff, `${crashes} crashes`).toBe(crashes > 1)
+    }
   })
+
+  it.each<[string, CrashPolicy, object]>([
+    ['asks for a pause', () => ({ kind: 'requeue', notBefore: 7 }), { kind: 'requeue', notBefore: 7 }],
+    ['asks for none', () => ({ kind: 'requeue', notBefore: 0 }), { kind: 'requeue', notBefore: 0 }],
+    [
+      'calls its own the monitor’s',
+      () => ({ kind: 'requeue', notBefore: 7, backoff: true }),
+      { kind: 'requeue', notBefore: 7 },
+    ],
+    ['names it', () => 'requeue', { kind: 'requeue', notBefore: expect.any(Number), backoff: true }],
+    [
+      'leaves the pause open',
+      () => ({ kind: 'requeue' }),
+      { kind: 'requeue', notBefore: expect.any(Number), backoff: true },
+    ],
+  ])(
+    'is marked as the monitor’s own pause only where it is, when the function %s',
+    async (_, onCrash, told) => {
+      await crashed('a', 1)
+      await orphans(['a'])
+      const decisions: unknown[] = []
+      const plain = tableQueueAdapter()
+      const adapter: QueueAdapter = {
+        ...plain,
+        capabilities: { ...plain.capabilities, delay: true },
+        recover: (jobs, context) => {
+          decisions.push(...jobs.map(({ decision }) => decision))
+          return plain.recover(jobs, context)
+        },
+      }
+      const monitor = fixture.monitor({ adapters: [adapter], onCrash })
+      await monitor.pingProcess()
+      expect(await monitor.cleanupOrphanedTasks()).toMatchObject({ recovered: 1 })
+      expect(decisions).toEqual([told])
+    },
+  )
 
   it.each([1, 3])('comes no faster than recoveryRate, with %i processes to sweep', async (sweepers) => {
     const ORPHANS = 1_000

@@ -13,6 +13,7 @@ import {
 } from './support/elsewhere.js'
 import type { RecovererOptions } from './support/elsewhere-recoverer.js'
 import { Fixture, refs } from './support/fixture.js'
+import { Gate } from './support/gate.js'
 import { addProcess, addTask } from './support/rows.js'
 import { taskRows } from './support/table-queue.js'
 
@@ -226,6 +227,14 @@ describe('recovery for a queue in another database', () => {
     expect(await queuedRefs(queue.db)).toEqual(['a', 'b'])
   })
 
+  it('takes times that are no whole milliseconds', async () => {
+    await orphans(['a'])
+    const adapters = [elsewhereAdapter(queue.db)]
+    const monitor = fixture.monitor({ adapters, gcLockTtl: 60_000.5, safetyMargin: 200.25 })
+    await monitor.pingProcess()
+    expect(await monitor.cleanupOrphanedTasks()).toMatchObject({ recovered: 1, failed: 0 })
+  })
+
   it('has no transaction to join', async () => {
     const recover = async (_: readonly DecidedJob[], { trx }: RecoveryContext) => Promise.reject(trx)
     await orphans(['a'])
@@ -286,25 +295,3 @@ const types = (child: Child): string[] => child.messages.map((message) => (messa
 
 const twice = (told: readonly Call[]): string[] =>
   told.map(({ ref }) => ref).filter((ref, n, all) => all.indexOf(ref) !== n)
-
-/** Holds whoever comes until it is opened. */
-class Gate {
-  readonly #opened: Promise<void>
-  readonly arrived: Promise<void>
-  open!: () => void
-  #arrive!: () => void
-
-  constructor() {
-    this.#opened = new Promise((resolve) => {
-      this.open = resolve
-    })
-    this.arrived = new Promise((resolve) => {
-      this.#arrive = resolve
-    })
-  }
-
-  reached(): Promise<void> {
-    this.#arrive()
-    return this.#opened
-  }
-}

@@ -1,12 +1,10 @@
 import { sql } from 'kysely'
 import { AdapterTimeoutError } from '../errors.js'
-import { inTransaction, type TransactionStore } from '../store/store.js'
+import type { TransactionStore } from '../store/store.js'
 import { lockOrphans, type OrphanRow } from '../store/tasks.js'
+import { inAdapterTransaction } from './adapter-transaction.js'
 import { type Batch, type BatchScope, carryOut } from './batch.js'
 import { addReport, type BatchReport, emptyReport, postpone, settle } from './settle.js'
-
-/** Milliseconds by which the database is more patient than this process: an adapter that hangs is to be named. */
-const SILENCE_MARGIN = 1_000
 
 /**
  * Recovers the next orphans of one owner where the queue is in the monitor's own database: what the queue does about
@@ -20,15 +18,13 @@ export function recoverAtomically(
   mayGoOn: (store: TransactionStore) => Promise<boolean>,
 ): Promise<Batch> {
   const { config, adapter, owner } = scope
-  return inTransaction(scope.store, (store) =>
-    store.dialect.limitSilence(store.db, config.gcLockTtl + SILENCE_MARGIN, async () => {
-      const report = emptyReport()
-      if (!(await mayGoOn(store))) return { ...report, next: undefined }
-      const rows = await lockOrphans(store, { owner: owner.processId, queue: adapter.name, after, limit })
-      if (rows.length > 0) await recoverRows({ ...scope, store }, report, rows)
-      return { ...report, next: rows.length < limit ? undefined : rows.at(-1)!.id }
-    }),
-  )
+  return inAdapterTransaction(scope.store, config, async (store) => {
+    const report = emptyReport()
+    if (!(await mayGoOn(store))) return { ...report, next: undefined }
+    const rows = await lockOrphans(store, { owner: owner.processId, queue: adapter.name, after, limit })
+    if (rows.length > 0) await recoverRows({ ...scope, store }, report, rows)
+    return { ...report, next: rows.length < limit ? undefined : rows.at(-1)!.id }
+  })
 }
 
 interface TransactionScope extends BatchScope {

@@ -1,5 +1,12 @@
 import type { Transaction } from 'kysely'
-import type { DecidedJob, JobOutcome, Orphan, OrphanedJob, QueueAdapter } from '../adapter.js'
+import type {
+  DecidedJob,
+  JobOutcome,
+  Orphan,
+  OrphanedJob,
+  QueueAdapter,
+  RecoveryContext,
+} from '../adapter.js'
 import type { PayloadCodec } from '../codec.js'
 import { fullTaskId } from '../identity.js'
 import type { Logger } from '../logger.js'
@@ -7,7 +14,7 @@ import type { MonitorConfig } from '../options.js'
 import { readPayload } from '../payload.js'
 import { readCrashes } from '../store/crashes.js'
 import type { Store } from '../store/store.js'
-import { type Claim, causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
+import { causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
 import { answered } from './answered.js'
 import { checkOutcomes } from './check-outcomes.js'
 import { contextOf } from './context.js'
@@ -27,7 +34,9 @@ export interface BatchScope {
   /** Aborts when the recovery must end. */
   readonly signal: AbortSignal
   /** Of a recovery in two phases. */
-  readonly claim?: Claim
+  readonly rename?: RecoveryContext['rename']
+  /** The identities that it has given so far, by the id of the row. */
+  readonly renamed?: ReadonlyMap<string, string>
 }
 
 export interface Batch extends BatchReport {
@@ -46,6 +55,8 @@ export interface CarriedOut {
   readonly rows: readonly OrphanRow[]
   readonly jobs: readonly DecidedJob[]
   readonly outcomes: readonly JobOutcome[]
+  /** Those whose crash was counted just before they were recovered. */
+  readonly counted: ReadonlySet<DecidedJob>
   readonly held: readonly HeldJob[]
   readonly unreadable: readonly { readonly row: OrphanRow; readonly error: unknown }[]
 }
@@ -53,13 +64,13 @@ export interface CarriedOut {
 /**
  * Reads the rows, expands them to jobs, decides each, and lets the adapter carry the decisions out.
  *
- * @param before what is to be done once they are decided
+ * @param count counts crashes that are to be counted before the jobs are recovered; answers those that it did
  */
 export async function carryOut(
   scope: BatchScope,
   rows: readonly OrphanRow[],
   trx: Transaction<unknown> | undefined,
-  before: (jobs: readonly DecidedJob[]) => Promise<void> = async () => undefined,
+  count: (jobs: readonly DecidedJob[]) => Promise<readonly DecidedJob[]> = async () => [],
 ): Promise<CarriedOut> {
   const { adapter } = scope
   const context = contextOf(scope, trx)
@@ -69,11 +80,11 @@ export async function carryOut(
     : orphans.map((orphan): OrphanedJob => ({ orphan, jobRef: orphan.jobRef }))
   // The policy is the user's, and may hang like any adapter.
   const deciding = decideAll(scope, readable, expanded)
-  const { jobs, held } = await answered(scope, 'decides (onCrash)', deciding)
-  await before(jobs)
+  const { jobs, held, uncounted } = await answered(scope, 'decides (onCrash)', deciding)
+  const counted = new Set(await count(uncounted))
   const outcomes = jobs.length === 0 ? [] : await answered(scope, 'recovers', adapter.recover(jobs, context))
   checkOutcomes(adapter, outcomes, jobs.length)
-  return { rows: readable, jobs, outcomes, held, unreadable }
+  return { rows: readable, jobs, outcomes, counted, held, unreadable }
 }
 
 function read({ owner, codec }: BatchScope, rows: readonly OrphanRow[]) {
@@ -103,7 +114,7 @@ async function decideAll(
   { store, config, adapter }: BatchScope,
   rows: readonly OrphanRow[],
   orphaned: readonly OrphanedJob[],
-): Promise<{ jobs: DecidedJob[]; held: HeldJob[] }> {
+): Promise<{ jobs: DecidedJob[]; held: HeldJob[]; uncounted: DecidedJob[] }> {
   const rowOf = new Map(rows.map((row) => [row.id, row]))
   const refs = orphaned.flatMap(({ jobRef }) => (jobRef === null ? [] : [jobRef]))
   const counts = await readCrashes(store, adapter.name, refs, config.crashWindow)
@@ -111,21 +122,26 @@ async function decideAll(
   const mayHold = !adapter.capabilities.delay && adapter.expand === undefined
   const jobs: DecidedJob[] = []
   const held: HeldJob[] = []
+  const uncounted: DecidedJob[] = []
   for (const job of orphaned) {
-    const counted = rowOf.get(job.orphan.taskId)?.crashes ?? null
+    const marked = rowOf.get(job.orphan.taskId)?.crashes ?? null
     const before = job.jobRef === null ? 0 : (counts.get(job.jobRef) ?? 0)
-    const now = isCrash(job) ? before + 1 : before
-    // The row of several jobs only says that theirs are counted.
-    const crashes = counted === null ? now : adapter.expand === undefined ? counted : before
+    // The row of several jobs only says that the crashes of those that it stood for then are counted.
+    const counted = marked === null || adapter.expand === undefined ? marked : before || null
+    const crashes = counted ?? (isCrash(job) ? before + 1 : before)
     const recoveryId = recoveryIdOf(job)
     const decision = await decide(job, crashes, config)
     const decided: DecidedJob = { ...job, crashes, recoveryId, decision }
     const pause = decision.kind === 'requeue' ? (decision.notBefore ?? 0) : 0
-    if (!mayHold || pause === 0) jobs.push(decided)
-    else if (counted === null) held.push({ job: decided, ms: pause })
-    else jobs.push({ ...decided, decision: { kind: 'requeue' } }) // It has waited.
+    if (mayHold && pause > 0) {
+      if (counted === null) held.push({ job: decided, ms: pause })
+      else jobs.push({ ...decided, decision: { kind: 'requeue' } }) // It has waited.
+      continue
+    }
+    jobs.push(decided)
+    if (counted === null && isCrash(job) && job.jobRef !== null) uncounted.push(decided)
   }
-  return { jobs, held }
+  return { jobs, held, uncounted }
 }
 
 const recoveryIdOf = ({ orphan, jobRef }: OrphanedJob): string =>

@@ -21,10 +21,20 @@ export function checkOutcomes({ name }: QueueAdapter, outcomes: unknown, jobs: n
   }
 }
 
+/** @throws AdapterError unless it can be stored */
+export function checkJobRef({ name }: QueueAdapter, jobRef: unknown): void {
+  if (isStorableId(jobRef)) return
+  throw new AdapterError(
+    `Adapter ${JSON.stringify(name)} renamed a task to what is no jobRef: ${STORABLE}: ${show(jobRef)}.`,
+  )
+}
+
+const STORABLE = '1 to 191 characters, not ending with a space'
+
 function problemOf({ kind, jobRef, reason }: Partial<Record<string, unknown>>): string | undefined {
   if (!KINDS.has(kind)) return `kind is none: ${show(kind)}`
   if (kind === 'requeued' && jobRef !== null && !isStorableId(jobRef)) {
-    return `jobRef must be null or 1 to 191 characters, not ending with a space: ${show(jobRef)}`
+    return `jobRef must be null or ${STORABLE}: ${show(jobRef)}`
   }
   if (kind === 'exhausted' && (typeof reason !== 'string' || reason === '')) {
     return `reason must say why: ${show(reason)}`

@@ -1,13 +1,20 @@
 import { randomUUID } from 'node:crypto'
-import type { DecidedJob } from '../adapter.js'
 import { monotonicNow } from '../clock.js'
 import { AdapterTimeoutError } from '../errors.js'
 import { isAlive } from '../store/processes.js'
 import { inTransaction, type TransactionStore } from '../store/store.js'
 import { type Claim, claimOrphans, lockClaimed, lockOrphans, type OrphanRow } from '../store/tasks.js'
 import { type Batch, type BatchScope, type CarriedOut, carryOut } from './batch.js'
-import { countCrashes } from './count-crashes.js'
+import { countCrashes, marksOf } from './count-crashes.js'
+import { renameOrphan } from './rename.js'
 import { addReport, emptyReport, postpone, settle, settleReplaced } from './settle.js'
+
+interface ClaimedScope extends BatchScope {
+  readonly claim: Claim
+  readonly renamed: ReadonlyMap<string, string>
+  /** What this recovery has marked rows with, by their id. */
+  readonly marked: Map<string, number>
+}
 
 type Part = CarriedOut | { readonly row: OrphanRow; readonly error: unknown }
 
@@ -25,7 +32,7 @@ export async function recoverClaimed(
   const { config, adapter, owner, byProcess, store } = scope
   const claim: Claim = { by: byProcess, token: randomUUID() }
   const begun = monotonicNow()
-  const late = AbortSignal.timeout(Math.max(0, config.gcLockTtl - config.safetyMargin))
+  const late = AbortSignal.timeout(Math.max(0, Math.floor(config.gcLockTtl - config.safetyMargin)))
   const rows = await inTransaction(store, async (inner) => {
     if (!(await mayGoOn(inner))) return []
     const found = await lockOrphans(inner, { owner: owner.processId, queue: adapter.name, after, limit })
@@ -36,7 +43,8 @@ export async function recoverClaimed(
   const next = rows.length < limit ? undefined : rows.at(-1)!.id
   if (rows.length === 0) return { ...emptyReport(), next }
   const signal = AbortSignal.any([scope.signal, late])
-  const parts = await recoverParts({ ...scope, signal, claim }, rows, claim)
+  const claimed = claimedScope({ ...scope, signal }, claim)
+  const parts = await recoverParts(claimed, rows)
   const report = await inTransaction(store, async (inner) => {
     const done = emptyReport()
     const ids = rows.map(({ id }) => id)
@@ -50,37 +58,62 @@ export async function recoverClaimed(
         if (ours.has(part.row.id)) done.failed.push(await postpone(scope, inner, part.row, part.error))
         continue
       }
-      addReport(done, await settle(scope, inner, only(part, ours)))
-      if (replaced) addReport(done, await settleReplaced(scope, inner, only(part, gone)))
+      addReport(done, await settle(claimed, inner, only(claimed, part, ours)))
+      if (replaced) addReport(done, await settleReplaced(claimed, inner, only(claimed, part, gone)))
     }
     return done
   })
   return { ...report, next }
 }
 
-/** What fails is tried again in halves, so that one bad job never holds up the others. */
-async function recoverParts(scope: BatchScope, rows: readonly OrphanRow[], claim: Claim): Promise<Part[]> {
-  let counted = rows
-  try {
-    const count = async (jobs: readonly DecidedJob[]): Promise<void> => {
-      counted = await countCrashes(scope, claim, rows, jobs)
-    }
-    return [await carryOut(scope, rows, undefined, count)]
-  } catch (error) {
-    if (AdapterTimeoutError.is(error) || scope.signal.aborted) throw error
-    if (rows.length === 1) return [{ row: rows[0]!, error }]
-    const middle = Math.ceil(rows.length / 2)
-    const first = await recoverParts(scope, counted.slice(0, middle), claim)
-    return [...first, ...(await recoverParts(scope, counted.slice(middle), claim))]
+function claimedScope(scope: BatchScope, claim: Claim): ClaimedScope {
+  const renamed = new Map<string, string>()
+  return {
+    ...scope,
+    claim,
+    renamed,
+    marked: new Map(),
+    async rename(orphan, jobRef) {
+      await renameOrphan(scope.store, orphan, claim, jobRef)
+      renamed.set(orphan.taskId, jobRef)
+    },
   }
 }
 
-function only(part: CarriedOut, ids: ReadonlySet<string>): CarriedOut {
+/** A row as this recovery has left it since it was read. */
+const current = ({ renamed, marked }: ClaimedScope, row: OrphanRow): OrphanRow => ({
+  ...row,
+  jobRef: renamed.get(row.id) ?? row.jobRef,
+  crashes: marked.get(row.id) ?? row.crashes,
+})
+
+/** What fails is tried again in halves, so that one bad job never holds up the others. */
+async function recoverParts(scope: ClaimedScope, rows: readonly OrphanRow[]): Promise<Part[]> {
+  try {
+    return [
+      await carryOut(scope, rows, undefined, async (jobs) => {
+        const counted = await countCrashes(scope, scope.claim, jobs)
+        for (const [id, mark] of marksOf(counted)) scope.marked.set(id, mark)
+        return counted
+      }),
+    ]
+  } catch (error) {
+    if (AdapterTimeoutError.is(error) || scope.signal.aborted) throw error
+    const left = rows.map((row) => current(scope, row))
+    if (left.length === 1) return [{ row: left[0]!, error }]
+    const middle = Math.ceil(left.length / 2)
+    const first = await recoverParts(scope, left.slice(0, middle))
+    return [...first, ...(await recoverParts(scope, left.slice(middle)))]
+  }
+}
+
+function only(scope: ClaimedScope, part: CarriedOut, ids: ReadonlySet<string>): CarriedOut {
   const kept = part.jobs.map(({ orphan }) => ids.has(orphan.taskId))
   return {
-    rows: part.rows.filter(({ id }) => ids.has(id)),
+    rows: part.rows.filter(({ id }) => ids.has(id)).map((row) => current(scope, row)),
     jobs: part.jobs.filter((_, n) => kept[n]),
     outcomes: part.outcomes.filter((_, n) => kept[n]),
+    counted: part.counted,
     held: part.held.filter(({ job }) => ids.has(job.orphan.taskId)),
     unreadable: part.unreadable.filter(({ row }) => ids.has(row.id)),
   }

@@ -1,23 +1,23 @@
 import type { Transaction } from 'kysely'
-import type { QueueAdapter, RecoveryContext } from '../adapter.js'
+import type { Orphan, QueueAdapter, RecoveryContext } from '../adapter.js'
 import { AdapterError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { inTransaction, type Store } from '../store/store.js'
-import { type Claim, registeredJobs } from '../store/tasks.js'
-import { renameOrphan } from './rename.js'
+import type { Store } from '../store/store.js'
+import { registeredJobs } from '../store/tasks.js'
+import { checkJobRef } from './check-outcomes.js'
 
 interface ContextParts {
   readonly store: Store
   readonly adapter: QueueAdapter
   readonly logger: Logger
   readonly signal: AbortSignal
-  /** Of a recovery in two phases. */
-  readonly claim?: Claim
+  /** Where recovery is no transaction. */
+  readonly rename?: (orphan: Orphan, jobRef: string) => Promise<void>
 }
 
 /** What an adapter is given to recover with. */
 export function contextOf(
-  { store, adapter, logger, signal, claim }: ContextParts,
+  { store, adapter, logger, signal, rename }: ContextParts,
   trx: Transaction<unknown> | undefined,
 ): RecoveryContext {
   return {
@@ -31,8 +31,8 @@ export function contextOf(
     signal,
     registered: (refs) => registeredJobs(store, adapter.name, refs),
     async rename(orphan, jobRef) {
-      if (claim !== undefined)
-        await inTransaction(store, (inner) => renameOrphan(inner, orphan, claim, jobRef))
+      checkJobRef(adapter, jobRef)
+      await rename?.(orphan, jobRef)
     },
   }
 }

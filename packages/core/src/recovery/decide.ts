@@ -48,7 +48,9 @@ export async function decide(job: OrphanedJob, crashes: number, config: DecideCo
     typeof policy === 'function' ? await policy({ ...job.orphan, jobRef: job.jobRef }, crashes) : policy
   const decision = typeof answer === 'string' ? named(answer) : answer
   check(decision)
-  if (decision.kind !== 'requeue' || decision.notBefore !== undefined || crashes <= 1) return decision
+  if (decision.kind === 'quarantine') return { kind: 'quarantine', reason: decision.reason }
+  if (decision.notBefore !== undefined) return { kind: 'requeue', notBefore: decision.notBefore }
+  if (crashes <= 1) return { kind: 'requeue' }
   const pause = Math.min(MAX_BACKOFF, recoveryBackoff * 2 ** (crashes - 1))
   return { kind: 'requeue', notBefore: Math.round(jittered(pause)), backoff: true }
 }

@@ -9,13 +9,12 @@ import {
   storedMessageOf,
 } from '../events.js'
 import { fullTaskId } from '../identity.js'
-import { writeCrashes } from '../store/crashes.js'
+import { uncountCrashes, writeCrashes } from '../store/crashes.js'
 import { insertRecoveries } from '../store/history.js'
 import { insertQuarantine, type QuarantineRecord } from '../store/quarantine.js'
 import type { TransactionStore } from '../store/store.js'
 import { deleteOrphans, holdOrphan, type OrphanRow, postponeOrphan } from '../store/tasks.js'
 import type { BatchScope, CarriedOut } from './batch.js'
-import { countsBefore } from './count-crashes.js'
 import { isCrash } from './decide.js'
 
 export interface FailedRecovery {
@@ -52,17 +51,31 @@ const MAX_RETRY = 60_000
 export const takesCountAlong = ({ jobRef, newJobRef, crashes }: RecoveredEvent): boolean =>
   crashes > 0 && newJobRef !== jobRef
 
+/**
+ * Whether the crashes of a job are to this name already: in two phases they were counted, and copied with a `rename`,
+ * before it could run. Written again they might undo a crash that it has had since.
+ */
+const hasCount = (
+  { adapter, renamed }: BatchScope,
+  { jobRef, orphan }: DecidedJob,
+  name: string,
+): boolean =>
+  !adapter.capabilities.atomicRecovery &&
+  jobRef !== null &&
+  (name === jobRef || name === renamed?.get(orphan.taskId))
+
 /** Writes down what the adapter did and ends the rows, except those with a job that failed or is held back. */
 export async function settle(
   scope: BatchScope,
   store: TransactionStore,
-  { rows, jobs, outcomes, held, unreadable }: CarriedOut,
+  { rows, jobs, outcomes, counted, held, unreadable }: CarriedOut,
 ): Promise<BatchReport> {
   const { adapter, owner } = scope
   const report = emptyReport()
   const rowOf = new Map(rows.map((row) => [row.id, row]))
   const kept = new Map<OrphanRow, unknown>()
   const crashes = new Map<string, number>()
+  const uncounted: string[] = []
   const quarantine: QuarantineRecord[] = []
   const history: RecoveredEvent[] = []
 
@@ -75,11 +88,13 @@ export async function settle(
     }
     const event = recoveredEvent(job, outcome)
     history.push(event)
-    if (event.newJobRef !== null && COUNTED.has(outcome.kind) && (isCrash(job) || takesCountAlong(event))) {
-      crashes.set(event.newJobRef, job.crashes)
-    } else if (job.jobRef !== null && isCrash(job) && countsBefore(adapter)) {
-      // It was counted before the adapter knew that the job was not in flight any more.
-      crashes.set(job.jobRef, job.crashes - 1)
+    if (event.newJobRef !== null && COUNTED.has(outcome.kind)) {
+      const counts = isCrash(job) || takesCountAlong(event)
+      if (counts && !hasCount(scope, job, event.newJobRef)) crashes.set(event.newJobRef, job.crashes)
+    } else if (counted.has(job)) {
+      // It was counted before the adapter knew that the job was not in flight any more. One that an earlier try has
+      // counted stays so: that try may be why it is not.
+      uncounted.push(job.jobRef!)
     }
     const reason = quarantineReason(job, outcome)
     if (reason === undefined) {
@@ -92,6 +107,7 @@ export async function settle(
   }
   for (const { job } of held) if (job.jobRef !== null) crashes.set(job.jobRef, job.crashes)
   await writeCrashes(store, adapter.name, crashes)
+  await uncountCrashes(store, adapter.name, uncounted)
   for (const { row, error } of unreadable) {
     const record = unreadableRecord(scope, row, error)
     quarantine.push(record)
@@ -116,19 +132,23 @@ const REPLACEABLE: ReadonlySet<JobOutcome['kind']> = new Set(['requeued', 'alrea
 
 /** Writes down the recovery of jobs that were registered anew since then, so that their rows are gone already. */
 export async function settleReplaced(
-  { adapter, byProcess }: BatchScope,
+  scope: BatchScope,
   store: TransactionStore,
   { jobs, outcomes }: CarriedOut,
 ): Promise<BatchReport> {
-  const events = jobs.map((job, index) => recoveredEvent(job, outcomes[index]!))
-  const recovered = events.filter(({ outcome }) => REPLACEABLE.has(outcome))
-  const moved = recovered.filter((event) => event.newJobRef !== event.jobRef && takesCountAlong(event))
-  await writeCrashes(
-    store,
-    adapter.name,
-    new Map(moved.map(({ newJobRef, crashes }) => [newJobRef!, crashes])),
-  )
-  await writeHistory(store, recovered, byProcess)
+  const recovered: RecoveredEvent[] = []
+  const moved = new Map<string, number>()
+  for (const [index, job] of jobs.entries()) {
+    const event = recoveredEvent(job, outcomes[index]!)
+    const { newJobRef, crashes } = event
+    if (!REPLACEABLE.has(event.outcome)) continue
+    recovered.push(event)
+    if (newJobRef !== null && takesCountAlong(event) && !hasCount(scope, job, newJobRef)) {
+      moved.set(newJobRef, crashes)
+    }
+  }
+  await writeCrashes(store, scope.adapter.name, moved)
+  await writeHistory(store, recovered, scope.byProcess)
   return { ...emptyReport(), recovered }
 }
 

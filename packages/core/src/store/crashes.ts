@@ -34,6 +34,19 @@ export async function writeCrashes(
   }
 }
 
+/** Takes back one crash of each of these jobs. */
+export async function uncountCrashes(
+  { db, tables }: Store,
+  queue: string,
+  jobRefs: readonly string[],
+): Promise<void> {
+  for (const refs of chunks(jobRefs)) {
+    await sql`
+      update ${tables.crashes} set count = count - 1
+      where queue = ${queue} and job_ref in (${sql.join(refs)}) and count > 0`.execute(db)
+  }
+}
+
 /** Copies the crash count of a job to the identity under which it goes on. */
 export async function copyCrashes(
   { db, dialect, tables }: Store,
@@ -45,7 +58,7 @@ export async function copyCrashes(
     insert into ${tables.crashes} (queue, job_ref, count, last_crash_at)
     select c.queue, ${to}, c.count, c.last_crash_at from ${tables.crashes} as c
     where c.queue = ${queue} and c.job_ref = ${from}
-    ${dialect.onConflictKeep(['queue', 'job_ref'])}`.execute(db)
+    ${dialect.onConflictReplace(['queue', 'job_ref'], ['count', 'last_crash_at'])}`.execute(db)
 }
 
 export async function pruneCrashes({ db, dialect, tables }: Store, window: number): Promise<void> {

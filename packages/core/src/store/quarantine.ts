@@ -78,6 +78,11 @@ export async function findQuarantined(
   return rows[0] && normalized(rows[0])
 }
 
+/** Gives a locked entry another jobRef. */
+export async function setQuarantinedJobRef({ db, tables }: Store, id: string, jobRef: string): Promise<void> {
+  await sql`update ${tables.quarantine} set job_ref = ${jobRef} where id = ${id}`.execute(db)
+}
+
 export async function deleteQuarantined({ db, tables }: Store, id: string): Promise<boolean> {
   const { numAffectedRows } = await sql`delete from ${tables.quarantine} where id = ${id}`.execute(db)
   return numAffectedRows === 1n

@@ -241,15 +241,13 @@ export async function markCounted(
     where process_id = ${owner} and id in (${sql.join(ids)}) and claim_token = ${claim.token}`.execute(db)
 }
 
-/** Gives a claimed orphan another jobRef. False when the claim is another's. */
+/** Gives a locked orphan another jobRef. */
 export async function setJobRef(
   { db, tables }: TransactionStore,
-  { owner, id, claim, jobRef }: { owner: string; id: string; claim: Claim; jobRef: string },
-): Promise<boolean> {
-  const { numAffectedRows } = await sql`
-    update ${tables.tasks} set job_ref = ${jobRef}
-    where process_id = ${owner} and id = ${id} and claim_token = ${claim.token}`.execute(db)
-  return numAffectedRows === 1n
+  { owner, id, jobRef }: { owner: string; id: string; jobRef: string },
+): Promise<void> {
+  await sql`
+    update ${tables.tasks} set job_ref = ${jobRef} where process_id = ${owner} and id = ${id}`.execute(db)
 }
 
 export async function deleteOrphans(

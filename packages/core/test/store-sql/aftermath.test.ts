@@ -1,6 +1,12 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { pruneCrashes, readCrashes, writeCrashes } from '../../src/store/crashes.js'
+import {
+  copyCrashes,
+  pruneCrashes,
+  readCrashes,
+  uncountCrashes,
+  writeCrashes,
+} from '../../src/store/crashes.js'
 import { insertRecoveries, pruneRecoveries, type RecoveryRecord } from '../../src/store/history.js'
 import {
   countQuarantine,
@@ -9,6 +15,7 @@ import {
   insertQuarantine,
   listQuarantine,
   type QuarantineRecord,
+  setQuarantinedJobRef,
 } from '../../src/store/quarantine.js'
 import { inTransaction } from '../../src/store/store.js'
 import { GoldenStore } from '../support/golden.js'
@@ -34,6 +41,31 @@ describe('what recoveries leave behind, in SQL', () => {
       )
       expect(all).toEqual(counts({ a: 1, b: 3, B: 1 }))
       expect(await readCrashes(on.store, 'TABLE', ['a'], DAY)).toEqual(new Map())
+    })
+
+    it('are copied to another identity with their age, over what it had', async () => {
+      await writeCrashes(on.store, 'table', counts({ a: 3, old: 2, b: 1 }))
+      await writeCrashes(on.store, 'other', counts({ a: 9 }))
+      await sql`update holdfast_crashes set last_crash_at = ${ago(2 * HOUR)} where job_ref = 'old'`.execute(
+        on.db,
+      )
+      await on.golden('copy-crashes', (store) => copyCrashes(store, 'table', 'a', 'z'))
+      await copyCrashes(on.store, 'table', 'a', 'b')
+      await copyCrashes(on.store, 'table', 'old', 'aged')
+      await copyCrashes(on.store, 'table', 'none', 'nobody')
+      expect(await read(['a', 'b', 'z', 'old', 'aged', 'nobody'])).toEqual(
+        counts({ a: 3, b: 3, z: 3, old: 2, aged: 2 }),
+      )
+      expect(await read(['aged'], HOUR)).toEqual(new Map())
+      expect(await readCrashes(on.store, 'other', ['a', 'z'], DAY)).toEqual(counts({ a: 9 }))
+    })
+
+    it('are taken back one by one, never below none', async () => {
+      await writeCrashes(on.store, 'table', counts({ a: 3, b: 0, c: 1 }))
+      await writeCrashes(on.store, 'other', counts({ a: 3 }))
+      await on.golden('uncount-crashes', (store) => uncountCrashes(store, 'table', ['a', 'b', 'none']))
+      expect(await read(['a', 'b', 'c', 'none'])).toEqual(counts({ a: 2, b: 0, c: 1 }))
+      expect(await readCrashes(on.store, 'other', ['a'], DAY)).toEqual(counts({ a: 3 }))
     })
 
     it('are forgotten past the window', async () => {
@@ -82,6 +114,7 @@ describe('what recoveries leave behind, in SQL', () => {
         await insertRecoveries(store, [])
         await insertQuarantine(store, [])
         await writeCrashes(store, 'table', new Map())
+        await uncountCrashes(store, 'table', [])
         await readCrashes(store, 'table', [], DAY)
       })
       await nothing
@@ -113,6 +146,15 @@ describe('what recoveries leave behind, in SQL', () => {
       expect(await on.golden('delete-quarantined', (store) => deleteQuarantined(store, 'a'))).toBe(true)
       expect(await deleteQuarantined(on.store, 'a')).toBe(false)
       expect(await countQuarantine(on.store)).toBe(1)
+    })
+
+    it('has an entry take another identity', async () => {
+      await insertQuarantine(on.store, [record('a'), record('b')])
+      await on.golden('set-quarantined-job-ref', (store) => setQuarantinedJobRef(store, 'a', 'job z'))
+      expect([await findQuarantined(on.store, 'a'), await findQuarantined(on.store, 'b')]).toMatchObject([
+        { jobRef: 'job z', crashes: 4 },
+        { jobRef: null },
+      ])
     })
 
     it('is listed page by page, the latest first, entries of one instant by id', async () => {

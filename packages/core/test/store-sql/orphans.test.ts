@@ -11,6 +11,7 @@ import {
   markCounted,
   orphanOwners,
   postponeOrphan,
+  setJobRef,
 } from '../../src/store/tasks.js'
 import { GoldenStore } from '../support/golden.js'
 import { addProcess, addTask, taskIds } from '../support/rows.js'
@@ -112,6 +113,20 @@ describe('orphans in SQL', () => {
     expect([(await rowOf('a')).crashes, (await rowOf('b')).crashes]).toEqual([2, null])
     await on.golden('delete-orphans', (store) => deleteOrphans(store, owner, ['a', 'c']))
     expect(await taskIds(on.db)).toEqual(['dead/b'])
+  })
+
+  it('setJobRef gives one row another identity, which no other row of its queue may have', async () => {
+    const set = (id: string, jobRef: string) => (store: Store) =>
+      inTransaction(store, (inner) => setJobRef(inner, { owner: 'dead', id, jobRef }))
+    await on.golden('set-job-ref', set('a', 'job z'))
+    const { rows } = await sql`select id, job_ref from holdfast_tasks order by id`.execute(on.db)
+    expect(rows).toEqual([
+      { id: 'a', job_ref: 'job z' },
+      { id: 'b', job_ref: 'job b' },
+      { id: 'c', job_ref: 'job c' },
+    ])
+    const taken = await set('b', 'job z')(on.store).catch((error) => error)
+    expect(on.store.dialect.errorKind(taken)).toBe('duplicate')
   })
 
   it('nothing is asked for no rows', async () => {

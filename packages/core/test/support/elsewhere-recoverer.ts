@@ -8,6 +8,8 @@ export interface RecovererOptions {
   readonly url: string
   readonly queueUrl: string
   readonly naive?: boolean
+  readonly renames?: boolean
+  readonly guards?: boolean
   /** Where, the first time it comes there. */
   readonly at?: Point
   readonly signal?: 'SIGKILL' | 'SIGSTOP'
@@ -17,11 +19,13 @@ export interface RecovererOptions {
 }
 
 const options: RecovererOptions = childOptions()
-const { url, queueUrl, naive = false, at, signal, refs = [], monitor: overrides } = options
+const { url, queueUrl, naive = false, renames = false, guards = false, at, signal, refs = [] } = options
 let came = false
 const send = (message: object): void => void process.send?.(message)
 const adapter = elsewhereAdapter(connect(queueUrl, 2), {
   naive,
+  renames,
+  guards,
   async at(point, jobs) {
     if (point !== at || signal === undefined || came) return
     came = true
@@ -34,7 +38,7 @@ const adapter = elsewhereAdapter(connect(queueUrl, 2), {
     process.kill(process.pid, signal)
   },
 })
-const monitor = new TaskMonitor({ db: connect(url), adapters: [adapter], ...fast, ...overrides })
+const monitor = new TaskMonitor({ db: connect(url), adapters: [adapter], ...fast, ...options.monitor })
 monitor.on('recovered', (event) => send({ type: 'recovered', ...event }))
 monitor.on('recoveryFailed', (event) => send({ type: 'recoveryFailed', ...event }))
 monitor.on('evicted', (event) => send({ type: 'evicted', ...event }))

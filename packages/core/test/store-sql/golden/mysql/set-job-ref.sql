@@ -1,0 +1,7 @@
+set transaction isolation level read committed;
+
+begin;
+
+update `holdfast_tasks` set job_ref = ? where process_id = ? and id = ?;
+
+commit;

@@ -1,0 +1,1 @@
+update `holdfast_quarantine` set job_ref = ? where id = ?;
