@@ -1,5 +1,5 @@
 import { until } from '@holdfast/chaos'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -153,6 +153,74 @@ describe('a handed-off job', () => {
     expect(await fixture.ledger('finish')).toHaveLength(1)
     expect(await fixture.jobs()).toEqual([])
     expect(await fixture.tasks()).toEqual([])
+  })
+})
+
+describe('a job on its way from graphile-worker to the monitor', () => {
+  let fixture: Fixture
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
+
+  /** Runs `work` while one of the worker's statements can't go on, and ends that statement where its client is dead. */
+  const whileHeld = async (lock: RawBuilder<unknown>, work: () => Promise<void>): Promise<void> => {
+    await fixture.db.transaction().execute(async (trx) => {
+      await lock.execute(trx)
+      await fixture.add('handed', { gate: 'open' }, { queueName: 'serial', maxAttempts: 3 })
+      await until(async () => (await waiting('pid')).length > 0)
+      await work()
+    })
+  }
+  const waiting = async (what: 'pid' | 'pg_terminate_backend(pid)'): Promise<unknown[]> => {
+    const { rows } = await sql`select ${sql.raw(what)} from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`.execute(fixture.db)
+    return rows
+  }
+
+  it.each([
+    ['before it is registered', sql`lock table holdfast_tasks in share mode`],
+    ['before it is removed', sql`select pg_advisory_xact_lock(4711)`],
+  ])('is never in neither when its process is killed (%s), and runs once', async (_, lock) => {
+    await sql`create function wait() returns trigger language plpgsql as $$ begin
+      perform pg_advisory_xact_lock_shared(4711);
+      return old; end $$`.execute(fixture.db)
+    await sql`create trigger wait before delete on graphile_worker._private_jobs
+      for each row execute function wait()`.execute(fixture.db)
+    const victim = await fixture.worker()
+    await whileHeld(lock, async () => {
+      expect(await fixture.jobs()).toEqual([expect.objectContaining({ lockedBy: expect.any(String) })])
+      await victim.kill()
+      await waiting('pg_terminate_backend(pid)')
+    })
+    const survivor = await fixture.worker()
+    await fixture.openGate('open')
+    await fixture.finished(1)
+    await until(async () => (await fixture.jobs()).length === 0)
+    await until(async () => (await fixture.tasks()).length === 1)
+    expect((await fixture.ledger('finish')).map(({ pid }) => pid)).toEqual([survivor.pid])
+    expect(await fixture.lockedQueues()).toEqual([])
+  })
+
+  it('that was taken from its worker meanwhile is not begun by it', async () => {
+    const worker = await fixture.worker({ pollInterval: 100, concurrency: 1 })
+    await whileHeld(sql`lock table holdfast_tasks in share mode`, async () => {
+      await sql`update graphile_worker._private_jobs set locked_by = 'another'`.execute(fixture.db)
+    })
+    await until(() => worker.output.includes('is no longer locked by this worker'))
+    expect(await fixture.ledger()).toEqual([])
+    expect((await fixture.tasks()).map(({ kind }) => kind)).toEqual(['guard'])
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ lockedBy: 'another', attempts: 1, lastError: null }),
+    ])
+  })
+
+  it('keeps no place when it could not be handed off', async () => {
+    await fixture.worker({ handOffConcurrency: 1, monitor: { maxPayloadBytes: 1_000 } })
+    await fixture.add('handed', { text: 'x'.repeat(2_000) }, { maxAttempts: 1 })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
+    await fixture.add('handed')
+    await fixture.finished(1)
   })
 })
 

@@ -1,5 +1,6 @@
 import { until } from '@holdfast/chaos'
 import { ConfigError } from '@holdfast/core'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { graphileWorkerAdapter } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
@@ -35,6 +36,14 @@ describe('how a job is protected', () => {
   it('is by default behind the row of its pool', async () => {
     await fixture.worker()
     expect(await kindsWhileRunning()).toEqual(['guard'])
+  })
+
+  it('has a row of its own by default, too, when the job is tried again: it may have killed its process', async () => {
+    await fixture.add('named', { gate: 'open' })
+    await sql`update graphile_worker._private_jobs set attempts = 1`.execute(fixture.db)
+    await fixture.worker({ pollInterval: 100 })
+    await fixture.started(1)
+    expect((await fixture.tasks()).map(({ kind }) => kind).sort()).toEqual(['guard', 'started'])
   })
 
   it('is chosen for all tasks', async () => {

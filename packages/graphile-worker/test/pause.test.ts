@@ -1,4 +1,5 @@
 import { until } from '@holdfast/chaos'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -60,8 +61,10 @@ describe('a worker process paused for longer than its lease', () => {
     const zombie = await fixture.worker({ preset })
     const first = await fixture.add('guarded', {}, { queueName: 'serial' })
     await fixture.finished(1)
+    // Sooner than what is looked after later: ends that graphile-worker failed to write, after two seconds.
     await until(async () => (await fixture.jobs()).length === 0, {
       what: 'the job is removed at once, with its lock',
+      timeout: 1_500,
     })
     expect(await fixture.lockedQueues()).toEqual([])
     zombie.pause()
@@ -117,6 +120,92 @@ describe('a worker process paused for longer than its lease', () => {
     expect((await fixture.ledger('start')).map(({ pid, attempts }) => [pid, attempts])).toEqual([
       [zombie.pid, 1],
       [next.pid, 2],
+    ])
+  })
+
+  it('whose handler returns in the moment of waking, before it can know, does not end the run of another', async () => {
+    const zombie = await fixture.worker()
+    const id = await fixture.add('guarded', { message: 'go' })
+    await fixture.started(1)
+    const survivor = await fixture.worker()
+    zombie.pause()
+    await fixture.started(2)
+    zombie.send('go') // The first thing that it hears.
+    zombie.resume()
+    await zombie.message('done')
+    await zombie.message('runnerEnded')
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ id, attempts: 2, lockedBy: expect.any(String), lastError: null }),
+    ])
+    survivor.send('go')
+    await until(async () => (await fixture.jobs()).length === 0)
+    expect(await fixture.ledger('start')).toHaveLength(2)
+  })
+
+  it('tells tasks that listen, so that its runner can stop', async () => {
+    const zombie = await fixture.worker()
+    await fixture.add('listening', { gate: 'never' })
+    await fixture.started(1)
+    zombie.pause()
+    await fixture.worker()
+    await fixture.started(2)
+    zombie.resume()
+    await zombie.message('runnerEnded')
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ attempts: 2, lockedBy: expect.any(String), lastError: null }),
+    ])
+  })
+})
+
+describe('a worker process', () => {
+  let fixture: Fixture
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
+
+  it('that is declared dead while its lease still runs tells tasks that listen, and its runner stops', async () => {
+    const worker = await fixture.worker({ monitor: { orphanThreshold: 3_600_000 } })
+    await fixture.add('listening', { gate: 'never' })
+    await fixture.started(1)
+    await sql`update holdfast_processes set state = 'dead'`.execute(fixture.db)
+    await worker.message('evicted')
+    await worker.message('runnerEnded')
+    expect(await fixture.ledger('finish')).toEqual([])
+  })
+
+  it('that was declared dead and is killed after that leaves no job locked that it has taken since', async () => {
+    // It recovers, and runs nothing: only the zombie can fetch the job.
+    await fixture.worker({ runner: { taskList: {} } })
+    const monitor = { heartbeatInterval: 8_000, orphanThreshold: 24_000, gcLockTtl: 16_000 }
+    const zombie = await fixture.worker({ monitor })
+    const ofZombie = async () =>
+      (await fixture.tasks()).filter(({ processId }) => processId.includes(`:${zombie.pid}:`))
+    await sql`update holdfast_processes set state = 'dead' where pid = ${zombie.pid}::int`.execute(fixture.db)
+    await until(async () => (await ofZombie()).length === 0)
+    // It doesn't know yet.
+    await fixture.add('guarded', { gate: 'never' })
+    await fixture.started(1)
+    await zombie.message('evicted')
+    await until(async () => (await ofZombie()).length === 1, { what: 'its pool has a row again' })
+    await zombie.kill()
+    await sql`update holdfast_processes set state = 'dead' where pid = ${zombie.pid}::int`.execute(fixture.db)
+    await until(async () => (await fixture.jobs())[0]!.lockedBy === null)
+    expect(await fixture.jobs()).toEqual([expect.objectContaining({ attempts: 1, available: true })])
+  })
+
+  it('whose heartbeats don’t get through for as long as its lease tells tasks that listen', async () => {
+    await fixture.worker()
+    await fixture.add('listening', { gate: 'never' }, { maxAttempts: 1 })
+    await fixture.started(1)
+    await fixture.db.transaction().execute(async (trx) => {
+      await sql`lock table holdfast_processes in exclusive mode`.execute(trx)
+      const since = performance.now()
+      await until(() => performance.now() - since > 1_500, { what: 'its lease has run out' })
+    })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ lastError: expect.stringContaining('may soon be taken for dead') }),
     ])
   })
 })

@@ -189,4 +189,28 @@ describe('SIGTERM while the application stops its runner itself', () => {
       expect((await fixture.ledger('start')).map(({ pid }) => pid)).toEqual([leaving.pid, next.pid])
     },
   )
+
+  it('has a job that fails after that fail as graphile-worker would have it', async () => {
+    await using fixture = await Fixture.create()
+    const leaving = await fixture.worker({
+      runner: { noHandleSignals: false },
+      preset: { worker: { gracefulShutdownAbortTimeout: 60_000 } },
+      stopsOnSigterm: true,
+      monitor: { orphanThreshold: 3_600_000 },
+    })
+    for (const task of ['guarded', 'tracked'] as const) {
+      await fixture.add(task, { gate: 'open', fail: 'no luck' }, { queueName: task })
+    }
+    await fixture.started(2)
+    leaving.process.kill('SIGTERM')
+    await leaving.message('runnerStopped')
+    // It recovers, and runs nothing.
+    await fixture.worker({ runner: { taskList: {} }, monitor: { orphanThreshold: 3_600_000 } })
+    await fixture.openGate('open')
+    await until(async () => (await fixture.jobs()).every(({ lockedBy }) => lockedBy === null))
+    const failed = { attempts: 1, lastError: 'no luck', due: false, available: true }
+    expect(await fixture.jobs()).toEqual([expect.objectContaining(failed), expect.objectContaining(failed)])
+    expect(await fixture.lockedQueues()).toEqual([])
+    expect(await fixture.crashes()).toEqual([])
+  })
 })

@@ -108,4 +108,32 @@ describe('a worker process that stops', () => {
       expect.objectContaining({ available: false, lastError: null, key: null }),
     ])
   })
+
+  it('begins no job a second time that may be tried only once: it stands failed', async () => {
+    const leaving = await fixture.worker({ monitor: endless })
+    for (const task of ['guarded', 'listening', 'tracked', 'handed'] as const) {
+      await fixture.add(task, { gate: 'never' }, { maxAttempts: 1 })
+    }
+    await fixture.started(4)
+    await until(async () => (await fixture.jobs()).length === 3)
+    await fixture.worker({ monitor: endless })
+    leaving.send('stop')
+    await until(async () => (await fixture.jobs()).filter(({ lastError }) => lastError !== null).length === 4)
+    for (const job of await fixture.jobs()) {
+      expect(job).toMatchObject({ attempts: 1, lockedBy: null, available: false })
+      expect(job.lastError).toContain('on its last attempt (1 of 1)')
+    }
+    expect(await fixture.ledger('start')).toHaveLength(4)
+  })
+
+  it('by its runner alone tells tasks that listen when graphile-worker does', async () => {
+    const preset = { worker: { gracefulShutdownAbortTimeout: 100 } }
+    const leaving = await fixture.worker({ monitor: endless, preset })
+    for (const task of ['listening', 'tracked'] as const) await fixture.add(task, { gate: 'never' })
+    await fixture.started(2)
+    leaving.send('stopRunner')
+    await leaving.message('stopped')
+    expect((await fixture.jobs()).map(({ lockedBy }) => lockedBy)).toEqual([null, null])
+    expect(await fixture.tasks()).toEqual([])
+  })
 })

@@ -1,6 +1,7 @@
 import { type Child, until } from '@holdfast/chaos'
 import { TaskMonitor } from '@holdfast/core'
-import { expect, it } from 'vitest'
+import { sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { graphileWorkerAdapter } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
 
@@ -70,4 +71,53 @@ it('a job that kills every process that runs it runs maxRecoveries times again, 
   await until(async () => (await quarantine.list()).length > 0)
   expect(await quarantine.list()).toEqual([expect.objectContaining({ jobRef: id, crashes: 4 })])
   expect(await fixture.ledger('start')).toHaveLength(4)
+})
+
+describe('a job that kills every process that runs it', () => {
+  let fixture: Fixture
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
+
+  it('waits from its second crash on as long as graphile-worker would let it wait', async () => {
+    const options = { monitor: { recoveryBackoff: 1 } }
+    await fixture.add('guarded', { kill: true })
+    await (await fixture.worker(options)).exited
+    await (await fixture.worker(options)).exited
+    // It recovers, and runs nothing.
+    await fixture.worker({ ...options, runner: { taskList: {} } })
+    await until(async () => (await fixture.jobs())[0]!.lockedBy === null)
+    const { rows } = await sql<{ seconds: number }>`
+      select extract(epoch from run_at - now())::float8 as seconds from graphile_worker._private_jobs`.execute(
+      fixture.db,
+    )
+    expect(rows[0]!.seconds).toBeGreaterThan(Math.exp(2) - 5)
+    expect(rows[0]!.seconds).toBeLessThan(Math.exp(2))
+    expect(await fixture.ledger('start')).toHaveLength(2)
+  })
+
+  it('may be let run once more by a person when it had been handed off and what stood failed is removed', async () => {
+    const options = { monitor: { maxRecoveries: 1, recoveryBackoff: 1 }, pollInterval: 200 }
+    await fixture.add('handed', { gate: 'open' }, { jobKey: 'k', maxAttempts: 5 })
+    for (let run = 1; run <= 2; run++) {
+      const worker = await fixture.worker(options)
+      await fixture.started(run)
+      await until(async () => (await fixture.jobs()).length === 0)
+      await worker.kill()
+    }
+    await fixture.worker(options)
+    const { quarantine } = new TaskMonitor({ db: fixture.db, adapters: [graphileWorkerAdapter()] })
+    const [entry] = await until(async () => {
+      const entries = await quarantine.list()
+      return entries.length > 0 ? entries : undefined
+    })
+    expect(await fixture.jobs()).toEqual([expect.objectContaining({ available: false, key: 'k' })])
+    await sql`delete from graphile_worker._private_jobs`.execute(fixture.db)
+    expect(await quarantine.retry(entry!.id)).toMatchObject({ kind: 'requeued' })
+    await fixture.openGate('open')
+    await fixture.finished(1)
+    expect((await fixture.ledger('start')).map(({ attempts }) => attempts)).toHaveLength(3)
+    await until(async () => (await fixture.jobs()).length === 0)
+  })
 })

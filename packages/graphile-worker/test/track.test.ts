@@ -112,4 +112,27 @@ describe('a tracked job', () => {
     expect(await fixture.tasks()).toEqual([])
     expect(await fixture.crashes()).toEqual([])
   })
+
+  it('that runs for longer than it may is aborted, and tried again by graphile-worker’s own rules', async () => {
+    await fixture.worker({ adapter: { tasks: { named: { mode: 'track', maxRuntime: 300 } } } })
+    await fixture.add('named', { gate: 'never' }, { maxAttempts: 2 })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({
+        attempts: 1,
+        available: true,
+        due: false,
+        lastError: expect.stringContaining('maxRuntime'),
+      }),
+    ])
+    expect(await fixture.crashes()).toEqual([])
+  })
+
+  it('of a named queue that fails lets the next job of its queue run at once', async () => {
+    await fixture.worker({ concurrency: 1, pollInterval: 200 })
+    const failing = await fixture.add('tracked', { fail: 'no luck' }, { queueName: 'serial', maxAttempts: 1 })
+    const next = await fixture.add('tracked', {}, { queueName: 'serial' })
+    await fixture.finished(1)
+    expect((await fixture.ledger('start')).map(({ job }) => job)).toEqual([failing, next])
+  })
 })

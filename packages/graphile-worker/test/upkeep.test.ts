@@ -1,10 +1,11 @@
 import { until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { graphileWorkerAdapter } from '../src/index.js'
 import { keepLocks, settleJobs } from '../src/job-sql.js'
 import { inDatabase } from '../src/run.js'
 import { graphileTables } from '../src/tables.js'
-import { Upkeep, unlockUnknown } from '../src/upkeep.js'
+import { repairQueues, Upkeep, unlockUnknown } from '../src/upkeep.js'
 import { Fixture } from './support/fixture.js'
 
 const tables = graphileTables('graphile_worker')
@@ -34,6 +35,27 @@ describe('a named queue', () => {
     await fixture.finished(1)
     expect((await fixture.ledger('finish')).map(({ job }) => job)).toEqual([id])
     await until(() => worker.output.includes('freed named queues that no job held: serial'))
+  })
+
+  it('is looked at once a minute, and left alone while its lock is young', async () => {
+    const lock = (ms: number) =>
+      sql`
+      insert into graphile_worker._private_job_queues (queue_name, locked_by, locked_at)
+      values ('wedged', 'worker-gone', now() - ${ms}::int * interval '1 millisecond')
+      on conflict (queue_name) do update set locked_by = excluded.locked_by, locked_at = excluded.locked_at`.execute(
+        fixture.db,
+      )
+    const run = inDatabase(fixture.db)
+    await lock(20_000)
+    expect(await repairQueues(run, tables)).toEqual([])
+    await lock(40_000)
+    const upkeep = new Upkeep(tables, undefined)
+    const logger = { warn: () => undefined, error: () => undefined }
+    await upkeep.keep(run, { logger })
+    expect(await fixture.lockedQueues()).toEqual([])
+    await lock(40_000)
+    await upkeep.keep(run, { logger })
+    expect(await fixture.lockedQueues()).toEqual(['wedged'])
   })
 
   it('that a running job holds is left alone, however old its lock', async () => {
@@ -87,6 +109,22 @@ describe('a job that is locked by nobody known', () => {
     await keep(179_000)
     expect((await fixture.jobs()).map(({ lockedBy }) => lockedBy)).toEqual(['worker-gone', 'worker-gone'])
     await keep(181_000)
+    expect((await fixture.jobs()).map(({ lockedBy }) => lockedBy)).toEqual([null, null])
+  })
+
+  it('is unlocked by the adapter that was asked to, once its monitor has beaten for long enough', async () => {
+    await lock(3)
+    const logger = { warn: () => undefined, error: () => undefined }
+    const sweep = async (gapFreeForMs: number): Promise<void> => {
+      const adapter = graphileWorkerAdapter({ sweepUnknownLocks: 7_200_000 })
+      await adapter.onStart!({ on: () => undefined, health: () => ({ gapFreeForMs }) } as never)
+      await fixture.db
+        .transaction()
+        .execute((trx) => Promise.resolve(adapter.onSweep!({ trx, logger } as never)))
+    }
+    await sweep(179_000)
+    expect((await fixture.jobs()).map(({ lockedBy }) => lockedBy)).toEqual(['worker-gone', 'worker-gone'])
+    await sweep(181_000)
     expect((await fixture.jobs()).map(({ lockedBy }) => lockedBy)).toEqual([null, null])
   })
 
