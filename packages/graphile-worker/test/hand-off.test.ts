@@ -98,18 +98,25 @@ describe('a handed-off job', () => {
     await fixture.finished(8)
   })
 
-  it('that still waits for a place when the worker stops is given back with its attempt', async () => {
+  it.each([
+    ['its process', 'stop'],
+    ['its runner alone', 'stopRunner'],
+  ])('that still waits for a place when %s stops is given back with its attempt', async (_, stop) => {
     const worker = await fixture.worker({ concurrency: 2, handOffConcurrency: 1 })
     for (let n = 0; n < 2; n++) await fixture.add('handed', { gate: 'open' })
     await fixture.started(1)
     await until(async () => (await fixture.jobs()).filter(({ lockedBy }) => lockedBy !== null).length === 1)
-    worker.send('stop')
+    worker.send(stop)
     await until(async () =>
       (await fixture.jobs()).some(({ attempts, lockedBy }) => attempts === 0 && lockedBy === null),
     )
+    // The other one is waited for.
+    if (stop === 'stopRunner') await fixture.openGate('open')
     await worker.message('stopped')
     expect(await fixture.ledger('start')).toHaveLength(1)
-    expect((await fixture.jobs()).map(({ available }) => available)).toEqual([true, true])
+    expect((await fixture.jobs()).map(({ available }) => available)).toEqual(
+      stop === 'stop' ? [true, true] : [true],
+    )
   })
 
   it('that runs for longer than it may is aborted, and tried again by graphile-worker’s own rules', async () => {

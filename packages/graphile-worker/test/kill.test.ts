@@ -156,6 +156,22 @@ describe('a worker process that is killed', () => {
     await fixture.finished(1)
   })
 
+  it('leaves a job to whoever has taken it meanwhile', async () => {
+    const victim = await fixture.worker()
+    const id = await fixture.add('tracked', { gate: 'never' })
+    await fixture.started(1)
+    // As graphile-worker's rule of four hours, or a person, may have it.
+    await sql`update graphile_worker._private_jobs set locked_by = 'another', attempts = 2`.execute(
+      fixture.db,
+    )
+    const survivor = await fixture.worker()
+    await victim.kill()
+    expect(await survivor.message('recovered')).toMatchObject({ jobRef: id, outcome: 'alreadyThere' })
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ id, lockedBy: 'another', attempts: 2, lastError: null }),
+    ])
+  })
+
   it('has no effect twice that was committed together with the end of its job', async () => {
     const preset = { worker: { completeJobBatchDelay: 60_000 } }
     const victim = await fixture.worker({ preset })

@@ -3,6 +3,9 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
+/** graphile-worker itself then tells no task to end. */
+const untold = { worker: { gracefulShutdownAbortTimeout: 60_000 } }
+
 describe('a worker process paused for longer than its lease', () => {
   let fixture: Fixture
   beforeEach(async () => {
@@ -143,7 +146,7 @@ describe('a worker process paused for longer than its lease', () => {
   })
 
   it('tells tasks that listen, so that its runner can stop', async () => {
-    const zombie = await fixture.worker()
+    const zombie = await fixture.worker({ preset: untold })
     await fixture.add('listening', { gate: 'never' })
     await fixture.started(1)
     zombie.pause()
@@ -165,7 +168,7 @@ describe('a worker process', () => {
   afterEach(() => fixture[Symbol.asyncDispose]())
 
   it('that is declared dead while its lease still runs tells tasks that listen, and its runner stops', async () => {
-    const worker = await fixture.worker({ monitor: { orphanThreshold: 3_600_000 } })
+    const worker = await fixture.worker({ monitor: { orphanThreshold: 3_600_000 }, preset: untold })
     await fixture.add('listening', { gate: 'never' })
     await fixture.started(1)
     await sql`update holdfast_processes set state = 'dead'`.execute(fixture.db)

@@ -57,7 +57,9 @@ describe('a worker process that stops', () => {
   })
 
   it('tells tasks that listen when the drain is over', async () => {
-    const leaving = await fixture.worker({ monitor: endless })
+    // graphile-worker itself then tells them nothing.
+    const preset = { worker: { gracefulShutdownAbortTimeout: 60_000 } }
+    const leaving = await fixture.worker({ monitor: endless, preset })
     await fixture.add('listening', { gate: 'never' })
     await fixture.started(1)
     leaving.send('stop')
@@ -124,6 +126,18 @@ describe('a worker process that stops', () => {
       expect(job.lastError).toContain('on its last attempt (1 of 1)')
     }
     expect(await fixture.ledger('start')).toHaveLength(4)
+  })
+
+  it('waits no longer than the drain for handed-off work, though that listens to nothing', async () => {
+    const adapter = { tasks: { guarded: { mode: 'handOff', concurrency: 5 } } } as const
+    const leaving = await fixture.worker({ monitor: endless, adapter })
+    await fixture.add('guarded', { gate: 'never' })
+    await fixture.started(1)
+    leaving.send('stop')
+    await leaving.message('stopped')
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ attempts: 0, lockedBy: null, available: true }),
+    ])
   })
 
   it('by its runner alone tells tasks that listen when graphile-worker does', async () => {
