@@ -55,11 +55,7 @@ export const takesCountAlong = ({ jobRef, newJobRef, crashes }: RecoveredEvent):
  * Whether the crashes of a job are to this name already: in two phases they were counted, and copied with a `rename`,
  * before it could run. Written again they might undo a crash that it has had since.
  */
-const hasCount = (
-  { adapter, renamed }: BatchScope,
-  { jobRef, orphan }: DecidedJob,
-  name: string,
-): boolean =>
+const hasCount = ({ adapter, renamed }: BatchScope, { jobRef, orphan }: DecidedJob, name: string): boolean =>
   !adapter.capabilities.atomicRecovery &&
   jobRef !== null &&
   (name === jobRef || name === renamed?.get(orphan.taskId))
