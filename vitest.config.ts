@@ -21,7 +21,7 @@ export default defineConfig({
     projects: [
       'packages/!(core|bee-queue|graphile-worker)',
       'tooling/*',
-      'examples/*',
+      'examples/*/vitest.config.ts',
       ...core,
       ...bee,
       ...graphile,
