@@ -58,9 +58,10 @@ export type JobOutcome =
   | { readonly kind: 'finished' }
   /** A newer job took its place in the queue. */
   | { readonly kind: 'superseded' }
-  /** The queue's own limit of attempts is used up: it was failed there, visibly. */
-  | { readonly kind: 'exhausted'; readonly reason: string }
-  | { readonly kind: 'quarantined' }
+  /** The queue's own limit of attempts is used up: it was failed there, visibly; `jobRef` as below. */
+  | { readonly kind: 'exhausted'; readonly reason: string; readonly jobRef?: string }
+  /** `jobRef`: its identity in the queue from now on, if it is another: a retry finds it by that. */
+  | { readonly kind: 'quarantined'; readonly jobRef?: string }
   /** Not recovered now; the row is kept and tried again. */
   | { readonly kind: 'failed'; readonly error: unknown }
 

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { aesGcmCodec, type QueueAdapter, type TaskMonitor } from '../src/index.js'
+import {
+  aesGcmCodec,
+  type DecidedJob,
+  type JobOutcome,
+  type QueueAdapter,
+  type TaskMonitor,
+} from '../src/index.js'
 import { calls, createElsewhere, elsewhereAdapter, type Point, queuedRefs } from './support/elsewhere.js'
 import { Fixture, refs } from './support/fixture.js'
 import { Gate } from './support/gate.js'
@@ -136,6 +142,28 @@ describe('the quarantine', () => {
         ['unwanted', 'quarantined by its adapter', 'the process died with it in flight: h:1:dead'],
       ].map(([job_ref, reason, last_error]) => expect.objectContaining({ job_ref, reason, last_error })),
     )
+  })
+
+  it('knows a job by the identity that it stands failed under in its queue, with its crashes', async () => {
+    await addProcess(fixture.db, 'h:1:dead', { state: 'dead' })
+    for (const jobRef of ['a', 'b']) await addTask(fixture.db, 'h:1:dead', jobRef, { jobRef })
+    const recover = async (jobs: readonly DecidedJob[]) =>
+      jobs.map(
+        ({ jobRef }): JobOutcome =>
+          jobRef === 'a'
+            ? { kind: 'exhausted', reason: 'no attempts left', jobRef: 'a again' }
+            : { kind: 'quarantined', jobRef: 'b again' },
+      )
+    await fixture.started({ adapters: [{ ...tableQueueAdapter(), recover }] })
+    await rowsGone()
+    expect((await quarantinedRows()).map(({ job_ref }) => job_ref)).toEqual(['a again', 'b again'])
+    const { rows } = await sql`select job_ref, count from holdfast_crashes order by job_ref`.execute(
+      fixture.db,
+    )
+    expect(rows).toEqual([
+      { job_ref: 'a again', count: 1 },
+      { job_ref: 'b again', count: 1 },
+    ])
   })
 })
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { TaskLostError } from '@holdfast/core'
 import { isEnded } from './before-work.js'
-import { isFetchedStill } from './job-sql.js'
+import { type Fetch, lockOf } from './job-sql.js'
 import type { Delivery } from './protected-task.js'
 
 /** Milliseconds between looks, and how many of them: recovery takes moments once it has begun. */
@@ -18,19 +18,30 @@ export async function confirmHeld(delivery: Delivery): Promise<void> {
   try {
     await held.confirm()
   } catch (error) {
-    if (TaskLostError.is(error)) await taken(delivery)
+    if (TaskLostError.is(error)) await letGo(delivery)
     throw error
   }
 }
 
 /**
- * Resolves when recovery has taken a job that is no longer its pool's. Before that graphile-worker must not hear of it:
- * it would write the error as the job's failure.
+ * Resolves when graphile-worker may hear of the end of a job that is no longer this run's. Not before recovery has taken
+ * the job: what it hears it would write as the job's failure. And since 0.17 not while its own pool runs the job again:
+ * the lock is the same then, so it would write that run's.
+ *
+ * @param taken recovery has taken it for certain, and perhaps given its attempt back
  */
-export async function taken({ run, tables, job }: Delivery): Promise<void> {
-  for (let looks = 0; looks < MAX_LOOKS; looks++) {
-    const isOurs = await isFetchedStill(run, tables, job).catch((reason) => !isEnded(reason))
-    if (!isOurs) return
+export async function letGo(delivery: Delivery, taken = false): Promise<void> {
+  for (let looks = 0; ; looks++) {
+    const lock = await lockHeld(delivery)
+    if (lock === 'none' || (lock === 'this' && !taken && looks >= MAX_LOOKS)) return
     await delay(LOOK)
+  }
+}
+
+async function lockHeld({ run, tables, job }: Delivery): Promise<Fetch | 'none'> {
+  try {
+    return await lockOf(run, tables, job)
+  } catch (error) {
+    return isEnded(error) ? 'none' : 'this'
   }
 }

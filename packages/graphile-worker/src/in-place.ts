@@ -7,9 +7,9 @@ import {
   TaskLostError,
 } from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
-import { orGiveBack } from './before-work.js'
-import { confirmHeld, taken } from './confirm-held.js'
-import { removeJob } from './job-sql.js'
+import { isEnded, orGiveBack, patiently } from './before-work.js'
+import { confirmHeld, letGo } from './confirm-held.js'
+import { giveBackJob, removeJob } from './job-sql.js'
 import { linkedSignal } from './linked-signal.js'
 import { failureOf, type StartedPayload } from './payloads.js'
 import { type Delivery, protectedTask, type TaskContext } from './protected-task.js'
@@ -62,7 +62,8 @@ async function runInPlace(
     failed = await failsInPart(payload, result)
   } catch (error) {
     await confirmHeld(delivery)
-    if (cutShort.aborted) await giveUp(delivery, row)
+    if (row !== undefined && !row.open) await letGo(delivery, true)
+    else if (cutShort.aborted) await giveUp(delivery, row, failureOf(error))
     else await writeFailure(delivery, row, startOf(delivery), failureOf(error))
     throw error
   } finally {
@@ -70,7 +71,10 @@ async function runInPlace(
   }
   await confirmHeld(delivery)
   if (own?.completed) return result
-  if (row !== undefined && !row.open) throw new Error(`Job ${job.id} was given back by its own handler.`)
+  if (row !== undefined && !row.open) {
+    await letGo(delivery, true)
+    throw new Error(`Job ${job.id} was given back by its own handler.`)
+  }
   // Which entries of a batch are tried again is graphile-worker's to write.
   if (!failed) await writeSuccess(delivery, row, held)
   await row?.complete()
@@ -95,15 +99,20 @@ const begin = (delivery: Delivery, options: TrackOptions): Promise<TaskHandle> =
   return guard.register(pool, job.id, startOf(delivery), { ...options, signal: pool.closing })
 }
 
-/** Gives a job back that was told to end, and did, although its process lives still: no failure, and no attempt. */
-async function giveUp(delivery: Delivery, row: TaskHandle | undefined): Promise<void> {
+/**
+ * Gives a job back that was told to end, and did, although its process lives still: no failure, and no attempt. One that
+ * may be tried only once has failed: it must not begin twice.
+ */
+async function giveUp(delivery: Delivery, row: TaskHandle | undefined, failure: string): Promise<void> {
+  const { run, tables, job, helpers } = delivery
+  if (helpers.job.max_attempts === 1) return writeFailure(delivery, row, startOf(delivery), failure)
   try {
-    const given = row ?? (await begin(delivery, {}))
-    if (given.open) await given.release()
+    await patiently(() => giveBackJob(run, tables, job))
+    await row?.complete()
   } catch (error) {
-    // The monitor stops: it recovers what its pools hold.
-    if (!StoppedError.is(error) && !TaskLostError.is(error)) throw error
-    await taken(delivery)
+    // The monitor or the pool has stopped meanwhile: recovery gives it back.
+    if (!TaskLostError.is(error) && !StoppedError.is(error) && !isEnded(error)) throw error
+    await letGo(delivery)
   }
 }
 

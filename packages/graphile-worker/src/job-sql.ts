@@ -24,9 +24,14 @@ const isStill = ({ id, lockId, attempts }: FetchedJob): RawBuilder<boolean> => s
 export const superseded = sql<boolean>`
   (jobs.key is null and jobs.attempts >= jobs.max_attempts and jobs.updated_at > jobs.locked_at)`
 
-/** Whether a job is locked by this fetch still. */
-export async function isFetchedStill(run: Run, { jobs }: GraphileTables, job: FetchedJob): Promise<boolean> {
-  return (await run(sql`select 1 from ${jobs} as jobs where ${isStill(job)}`)).length === 1
+/** By which fetch of the same worker or pool a job is locked. */
+export type Fetch = 'this' | 'another'
+
+export async function lockOf(run: Run, { jobs }: GraphileTables, job: FetchedJob): Promise<Fetch | 'none'> {
+  const [lock] = await run(sql<{ fetch: Fetch }>`
+    select case when ${isStill(job)} then 'this' else 'another' end as fetch
+    from ${jobs} as jobs where id = ${job.id}::bigint and locked_by = ${job.lockId}`)
+  return lock?.fetch ?? 'none'
 }
 
 /** Frees the named queues of what the statement before took; `held` has their ids. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { StoppedError, type TaskHandle, TaskLostError } from '@holdfast/core'
 import { isEnded, MAX_TRIES, patiently, RETRY } from './before-work.js'
+import { letGo } from './confirm-held.js'
 import { type EndedJob, failJob, removeJob } from './job-sql.js'
 import type { StartedPayload } from './payloads.js'
 import type { Delivery } from './protected-task.js'
@@ -37,7 +38,12 @@ export async function writeFailure(
 ): Promise<void> {
   const { pool, job, run, tables } = delivery
   if (row !== undefined) {
-    await row.release({ payload: { ...start, failure } }).catch(unlessLost)
+    try {
+      await row.release({ payload: { ...start, failure } })
+    } catch (error) {
+      if (!TaskLostError.is(error)) throw error
+      await letGo(delivery, true)
+    }
     return
   }
   if (!pool.doubtful) return pool.ended.note({ ...job, failure })
@@ -66,6 +72,7 @@ async function removeFenced(delivery: Delivery, held: Pick<TaskHandle, 'confirm'
       await held.confirm()
       continue
     }
+    await letGo(delivery, true)
     throw new Error(`Job ${job.id} is no longer locked by this worker: its result is discarded.`)
   }
 }
@@ -83,8 +90,4 @@ async function settleElsewhere({ guard, pool }: Delivery, job: EndedJob): Promis
     if (!StoppedError.is(error)) throw error
     pool.ended.note(job) // The pool's last word tells it.
   }
-}
-
-function unlessLost(error: unknown): void {
-  if (!TaskLostError.is(error)) throw error
 }

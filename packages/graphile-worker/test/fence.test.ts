@@ -1,13 +1,6 @@
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  type FetchedJob,
-  failJob,
-  giveBackJob,
-  isFetchedStill,
-  removeJob,
-  snapshotJob,
-} from '../src/job-sql.js'
+import { type FetchedJob, failJob, giveBackJob, lockOf, removeJob, snapshotJob } from '../src/job-sql.js'
 import { inDatabase } from '../src/run.js'
 import { graphileTables } from '../src/tables.js'
 import { Fixture } from './support/fixture.js'
@@ -38,7 +31,7 @@ describe('what a worker writes of a job', () => {
       await giveBackJob(inDatabase(fixture.db), tables, fetched)
       return (await fixture.jobs()).some(({ lockedBy }) => lockedBy === null)
     },
-    isFetchedStill: (fetched: FetchedJob) => isFetchedStill(inDatabase(fixture.db), tables, fetched),
+    lockOf: async (fetched: FetchedJob) => (await lockOf(inDatabase(fixture.db), tables, fetched)) === 'this',
     snapshotJob: async (fetched: FetchedJob) =>
       (await snapshotJob(inDatabase(fixture.db), tables, fetched)) !== undefined,
   }
@@ -59,10 +52,18 @@ describe('what a worker writes of a job', () => {
     expect(await fixture.lockedQueues()).toEqual(['serial'])
   })
 
+  it('knows whose a lock is: this fetch’s, another’s of its pool, or nobody’s it has to do with', async () => {
+    const lock = (fetched: FetchedJob) => lockOf(inDatabase(fixture.db), tables, fetched)
+    expect(await lock(job)).toBe('this')
+    expect(await lock({ ...job, attempts: 1 })).toBe('another')
+    expect(await lock({ ...job, lockId: 'another' })).toBe('none')
+    expect(await lock({ ...job, id: '999' })).toBe('none')
+  })
+
   it('is for a job, too, whose attempts were taken away because a newer one has its key', async () => {
     await sql`select graphile_worker.remove_job('k')`.execute(fixture.db)
     expect(await fixture.jobs()).toMatchObject([{ attempts: 3, lockedBy: 'mine' }])
-    expect(await writes.isFetchedStill(job)).toBe(true)
+    expect(await writes.lockOf(job)).toBe(true)
     await writes.giveBackJob(job)
     expect(await fixture.jobs()).toMatchObject([{ attempts: 3, lockedBy: null, available: false }])
     expect(await fixture.lockedQueues()).toEqual([])

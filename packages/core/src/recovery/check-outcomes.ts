@@ -36,6 +36,9 @@ function problemOf({ kind, jobRef, reason }: Partial<Record<string, unknown>>): 
   if (kind === 'requeued' && jobRef !== null && !isStorableId(jobRef)) {
     return `jobRef must be null or ${STORABLE}: ${show(jobRef)}`
   }
+  if (jobRef !== undefined && kind !== 'requeued' && !isStorableId(jobRef)) {
+    return `jobRef must be left out or ${STORABLE}: ${show(jobRef)}`
+  }
   if (kind === 'exhausted' && (typeof reason !== 'string' || reason === '')) {
     return `reason must say why: ${show(reason)}`
   }

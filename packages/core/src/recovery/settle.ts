@@ -96,7 +96,7 @@ export async function settle(
     if (reason === undefined) {
       report.recovered.push(event)
     } else {
-      const record = quarantineRecord(scope, row, job, reason)
+      const record = quarantineRecord(scope, row, { ...job, jobRef: event.newJobRef }, reason)
       quarantine.push(record)
       report.quarantined.push(quarantinedEvent(record))
     }
@@ -180,7 +180,7 @@ export async function postpone(
 
 export function recoveredEvent({ orphan, jobRef, crashes }: DecidedJob, outcome: JobOutcome): RecoveredEvent {
   const { fullId: taskId, queue, processId: fromProcess, orphanedForMs, cause } = orphan
-  const newJobRef = outcome.kind === 'requeued' ? outcome.jobRef : jobRef
+  const newJobRef = 'jobRef' in outcome && outcome.jobRef !== undefined ? outcome.jobRef : jobRef
   return {
     taskId,
     queue,

@@ -50,7 +50,7 @@ export async function expandOrphans(
         const end = ends.get(id)
         const ended = end?.attempts === attempts ? { end } : {}
         const detail = { lockIds: payload.lockIds, ...ended }
-        return { orphan, jobRef: id, started: end !== undefined || !payload.marksStarts, detail }
+        return { orphan, jobRef: id, started: 'end' in ended || !payload.marksStarts, detail }
       })
   })
   return [...own, ...guarded]

@@ -100,7 +100,7 @@ function continuation(
     return attempts < maxAttempts ? retried : { ...retried, outcome: () => ({ kind: 'finished' }) }
   }
   if (decision.kind === 'quarantine') {
-    return { ...failed(maxAttempts, decision.reason), outcome: () => ({ kind: 'quarantined' }) }
+    return { ...failed(maxAttempts, decision.reason), outcome: (jobRef) => ({ kind: 'quarantined', jobRef }) }
   }
   // Handed over alive is no failed attempt; but a job that may be tried only once must not begin twice.
   if (orphan.cause === 'release' && maxAttempts > 1) return goesOn(attempts - 1, null)
@@ -112,7 +112,7 @@ function continuation(
   if (policy === 'refundOnce' && !lastError?.startsWith(REFUNDED)) {
     return { ...goesOn(maxAttempts - 1, delay), lastError: `${REFUNDED}${reason}` }
   }
-  return { ...failed(maxAttempts, reason), outcome: () => ({ kind: 'exhausted', reason }) }
+  return { ...failed(maxAttempts, reason), outcome: (jobRef) => ({ kind: 'exhausted', reason, jobRef }) }
 }
 
 function goesOn(attempts: number, delayMs: number | null): Continuation {

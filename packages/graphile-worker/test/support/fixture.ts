@@ -65,6 +65,7 @@ export class Fixture implements AsyncDisposable {
     await migrate(monitorDatabase.db)
     await sql`create table ledger (n bigserial, what text, job bigint, attempts int, pid int)`.execute(db)
     await sql`create table gates (name text primary key)`.execute(db)
+    await sql`create table first_runs (name text primary key, task text)`.execute(db)
     return new Fixture(database, schema, monitorDatabase)
   }
 

@@ -14,6 +14,10 @@ export interface Payload {
   readonly query?: boolean
   /** Writes its ledger row and completes in one transaction, then waits for this gate. */
   readonly inTransaction?: string
+  /** Its first run waits for this gate instead, and then notes an effect and returns. */
+  readonly first?: string
+  /** And gives itself back before. */
+  readonly release?: boolean
   /** Completes its task by itself. */
   readonly complete?: boolean
   /** Reports progress. */
@@ -64,6 +68,19 @@ export function testTasks(
     await patiently(() => db.insertInto('ledger').values(row).execute(), signal)
   }
 
+  /** The task of the first run of a job. */
+  async function firstRun({ id }: Job, task: string): Promise<string> {
+    const name = `first of ${id}`
+    await db
+      .insertInto('first_runs')
+      .values({ name, task })
+      .onConflict((oc) => oc.doNothing())
+      .execute()
+    return (
+      await db.selectFrom('first_runs').select('task').where('name', '=', name).executeTakeFirstOrThrow()
+    ).task
+  }
+
   async function gateOpen(name: string, signal: AbortSignal): Promise<void> {
     const query = db.selectFrom('gates').select('name').where('name', '=', name)
     while ((await patiently(() => query.executeTakeFirst(), signal)) === undefined) {
@@ -91,6 +108,11 @@ export function testTasks(
       process.send!({ type: 'done', job: job.id })
       if (payload.fail !== undefined) throw new Error(payload.fail)
       return
+    }
+    if (payload.first !== undefined && task!.id === (await firstRun(job, task!.id))) {
+      if (payload.release) await task!.release()
+      await gateOpen(payload.first, never)
+      return note('effect', job, never)
     }
     if (payload.progress) await helpers.reportProgress!()
     if (payload.gate !== undefined) await gateOpen(payload.gate, signal)
