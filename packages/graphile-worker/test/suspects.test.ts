@@ -5,6 +5,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { graphileWorkerAdapter } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
 
+/** Killed; or declared dead, as it was late: a supervisor starts it anew in either case. */
+const isDown = ({ process, messages }: Child): boolean =>
+  process.signalCode !== null ||
+  messages.some((message) => (message as { type: string }).type === 'runnerEnded')
+
 it('a guarded job that kills its processes takes no innocent one along into quarantine', async () => {
   await using fixture = await Fixture.create()
   const options = { monitor: { maxRecoveries: 2 }, pollInterval: 200 }
@@ -19,7 +24,7 @@ it('a guarded job that kills its processes takes no innocent one along into quar
   await until(
     async () => {
       for (const worker of running) {
-        if (worker.process.signalCode === null) continue
+        if (!isDown(worker)) continue
         running.delete(worker)
         running.add(await fixture.worker(options))
       }
@@ -47,7 +52,7 @@ it('a job that kills every process that runs it runs maxRecoveries times again, 
   await until(
     async () => {
       for (const worker of running) {
-        if (worker.process.signalCode === null) continue
+        if (!isDown(worker)) continue
         running.delete(worker)
         running.add(await fixture.worker(options))
       }
