@@ -5,6 +5,7 @@ import { runMigrations } from 'graphile-worker'
 import { sql } from 'kysely'
 import { Orders, over } from './chaos/orders.js'
 import { startPostgres } from './chaos/postgres.js'
+import { beat } from './chaos/pulse.js'
 import { judge, summary } from './chaos/verdict.js'
 import { createTables } from './jobs.js'
 
@@ -21,6 +22,9 @@ await runChaos(async ({ monitor, log, atEnd }) => {
   const model = await startServer(file('../model.js'), { LATENCY: '1200' })
   const env = { DATABASE_URL: url, MODEL_URL: model.url, MONITOR_OPTIONS: JSON.stringify(monitor) }
   const orders = new Orders(db)
+  note('began', { monitor })
+  const end = new AbortController()
+  const beating = beat(db, monitor, end.signal)
 
   /** For less than a lease, or for longer. */
   async function outage() {
@@ -50,6 +54,8 @@ await runChaos(async ({ monitor, log, atEnd }) => {
       return inFlight.length === 0
     },
     async judge() {
+      end.abort()
+      await beating
       await model.stop()
       note('judged', {
         over: [...(await over(db, await selectIds(sql`select id from requests`)))],

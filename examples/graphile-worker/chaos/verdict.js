@@ -1,4 +1,4 @@
-// Judges the ledger. An entry is { what, job?, worker?, pid } and its place in the file is its time.
+// Judges the ledger. An entry is { what, job?, worker?, pid, at } and its place in the file is its time.
 //
 // A job is LOST when it was added and is not over in the end, nor in quarantine: its answer is missing, or graphile-worker
 // has it still. So is one that is stuck: Holdfast has a row of it still, and no worker is left.
@@ -6,7 +6,8 @@
 // A job is DOUBLED when more than one answer to it was committed; or when it was started again after it was over, or
 // although an earlier run of it had not been cut short. A run is cut short only if, after it had begun, its own process
 // was killed, paused for longer than its lease, or stopped, or if Postgres was away: its lease may have run out then, what
-// it wrote have failed, or graphile-worker have ended the process.
+// it wrote have failed, or graphile-worker have ended the process. And if the machine was too busy: if not even the pulse
+// of the script itself, which does nothing else, got through in time.
 //
 // So harm to another process never excuses a second run, and each of several runs needs an excuse of its own. What is
 // left as legitimate is what "at least once" means. A second answer is never legitimate.
@@ -15,7 +16,11 @@ import { harmToWorkers, intervals, overlaps } from '@holdfast/chaos/harm'
 
 /** @returns {{ lost: string[], doubled: string[] }} ids */
 export function judge(entries) {
-  const harms = [...harmToWorkers(entries), ...intervals(entries, { outage: 'outageOver' })]
+  const harms = [
+    ...harmToWorkers(entries),
+    ...intervals(entries, { outage: 'outageOver' }),
+    ...lateBeats(entries),
+  ]
   const cutShort = ({ pid, at }, before) =>
     harms.some((harm) => (harm.worker ?? pid) === pid && overlaps(harm, at, before))
   const { over, answeredTwice, quarantined, stuck } = entries.findLast(({ what }) => what === 'judged')
@@ -33,6 +38,19 @@ export function judge(entries) {
     ],
     doubled: jobs.flatMap(([id, job]) => (isDoubled(id, job) ? [id] : [])),
   }
+}
+
+/** When the pulse took twice as long as it should; and a lease's time after, in which others may feel it. */
+function lateBeats(entries) {
+  const { heartbeatInterval, orphanThreshold } = entries.find(({ what }) => what === 'began').monitor
+  const beating = entries.flatMap(({ what }, at) => (what === 'beating' ? [at] : []))
+  return beating.flatMap((from) => {
+    const to = entries.findIndex(({ what }, at) => at > from && what === 'beat')
+    const end = entries[to]?.at ?? Number.POSITIVE_INFINITY
+    if (end - entries[from].at < 2 * heartbeatInterval) return []
+    const after = entries.findIndex(({ at }) => at > end + orphanThreshold)
+    return [{ worker: undefined, from, to: after === -1 ? entries.length : after }]
+  })
 }
 
 /** What the entries say of each job that was added, by its id. */

@@ -3,11 +3,14 @@ import { judge } from '../chaos/verdict.js'
 
 interface Entry {
   readonly what: string
+  readonly at?: number
+  readonly monitor?: { heartbeatInterval: number; orphanThreshold: number }
   readonly job?: string
   readonly worker?: number
   readonly pid?: number
 }
 
+const began: Entry = { what: 'began', monitor: { heartbeatInterval: 500, orphanThreshold: 2_000 } }
 const added: Entry = { what: 'added', job: 'a' }
 const over: Entry = { what: 'over', job: 'a' }
 const started = (pid: number): Entry => ({ what: 'started', job: 'a', pid })
@@ -27,7 +30,7 @@ function verdict(
 ): string {
   const list = (isListed: boolean): string[] => (isListed ? ['a'] : [])
   const { lost, doubled } = judge([
-    ...[added, ...entries],
+    ...[began, added, ...entries],
     {
       what: 'judged',
       over: list(end.over === undefined),
@@ -45,7 +48,7 @@ it('a job that ran once is neither lost nor doubled', () => {
 
 it('what ran before its producer knew that it was added counts', () => {
   const judged = { what: 'judged', over: ['a'], answeredTwice: [], quarantined: [], stuck: [] }
-  expect(judge([started(1), added, started(2), over, judged]).doubled).toEqual(['a'])
+  expect(judge([began, started(1), added, started(2), over, judged]).doubled).toEqual(['a'])
 })
 
 it('a job that is not over in the end is lost, unless it is in quarantine', () => {
@@ -83,6 +86,21 @@ describe('a second run', () => {
     expect(verdict([outage[0]!, started(1), outage[1]!, ...second])).toBe('')
     expect(verdict([started(1), outage[0]!, ...second])).toBe('')
     expect(verdict([started(1), ...second, ...killed(1)])).toBe('doubled')
+  })
+
+  it('may come of a machine that is too busy, when even the pulse is late', () => {
+    const pulse = (took: number): Entry[] => [
+      { what: 'beating', at: 0 },
+      { what: 'beat', at: took },
+    ]
+    expect(verdict([started(1), ...pulse(600), ...second])).toBe('doubled')
+    expect(verdict([started(1), ...pulse(1_000), ...second])).toBe('')
+    expect(verdict([...pulse(1_000), { ...started(1), at: 2_900 }, { ...started(2), at: 3_100 }, over])).toBe(
+      '',
+    )
+    expect(verdict([...pulse(1_000), { ...started(1), at: 3_100 }, { ...started(2), at: 3_200 }, over])).toBe(
+      'doubled',
+    )
   })
 
   it('needs an excuse for each run before it', () => {
