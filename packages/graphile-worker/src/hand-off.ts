@@ -1,6 +1,6 @@
 import { LeaseExpiredError, Semaphore, type TaskHandle, TaskOverdueError } from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
-import { orGiveBack } from './before-work.js'
+import { orGiveBack, patiently } from './before-work.js'
 import { giveBackJob, removeJob, snapshotJob } from './job-sql.js'
 import { failureOf, type HandOffPayload } from './payloads.js'
 import { type Delivery, protectedTask, type TaskContext } from './protected-task.js'
@@ -65,17 +65,23 @@ async function register(
 
 /**
  * Takes the job out of graphile-worker, so that from here on it is the monitor's alone: its own completion comes late
- * and by id. When it can't be told whether that was done, our row stands for the job all the same.
+ * and by id. Not before that is certain may the handler begin: a job that is still there runs again when this process dies,
+ * also after its end.
  */
-async function takeJob({ run, tables, job, helpers }: Delivery, task: TaskHandle): Promise<void> {
+async function takeJob({ run, tables, job }: Delivery, task: TaskHandle): Promise<void> {
+  let tries = 0
   let taken: boolean
   try {
-    taken = await removeJob(run, tables, job)
+    taken = await patiently((nth) => {
+      tries = nth
+      return removeJob(run, tables, job)
+    })
   } catch (error) {
-    helpers.logger.warn(`Handed-off job ${job.id} may be in graphile-worker still: ${String(error)}`)
-    return
+    await task.release()
+    throw error
   }
-  if (taken) return
+  // After a try of unknown outcome a missing row means that it had been done.
+  if (taken || tries > 1) return
   await task.complete()
   throw new Error(`Job ${job.id} is no longer locked by this worker.`)
 }

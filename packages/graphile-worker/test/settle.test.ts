@@ -150,6 +150,20 @@ describe('a finished job whose end graphile-worker fails to write', () => {
     },
   )
 
+  it('is never a handed-off one: that begins only when it has left graphile-worker for certain', async () => {
+    await fixture.worker()
+    const id = await fixture.add('handed')
+    await until(async () => (await fixture.tasks()).some(({ kind }) => kind === 'handOff'))
+    const proof = await fixture.add('tracked', { gate: 'open' })
+    await fixture.started(1)
+    expect((await fixture.ledger('start')).map(({ job }) => job)).toEqual([proof])
+    await fixture.openGate('write')
+    await fixture.openGate('open')
+    await fixture.finished(2)
+    await until(async () => (await left()).length === 0)
+    expect((await fixture.ledger('start')).map(({ job }) => job)).toEqual([proof, id])
+  })
+
   it.each(['tracked', 'handed'] as const)('is written by Holdfast in the first place (%s)', async (task) => {
     const worker = await fixture.worker()
     await fixture.add(task, { gate: 'run' })

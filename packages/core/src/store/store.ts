@@ -3,6 +3,7 @@ import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { jittered } from '../clock.js'
 import type { StoreOptions } from '../options.js'
 import { type Dialect, dialectOf } from './dialect.js'
+import { RefuseLate } from './refuse-late.js'
 
 const TABLES = ['processes', 'tasks', 'locks', 'crashes', 'quarantine', 'recoveries', 'migrations'] as const
 export type TableName = (typeof TABLES)[number]
@@ -59,7 +60,14 @@ export function inTransaction<T>(store: Store, work: (store: TransactionStore) =
     store.db
       .transaction()
       .setIsolationLevel('read committed')
-      .execute((trx) => work({ ...store, db: trx })),
+      .execute(async (trx) => {
+        const late = new RefuseLate()
+        try {
+          return await work({ ...store, db: trx.withPlugin(late) })
+        } finally {
+          late.end()
+        }
+      }),
   )
 }
 
