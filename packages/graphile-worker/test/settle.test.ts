@@ -222,7 +222,7 @@ describe('SIGTERM while the application stops its runner itself', () => {
     await fixture.worker({ runner: { taskList: {} }, monitor: { orphanThreshold: 3_600_000 } })
     await fixture.openGate('open')
     await until(async () => (await fixture.jobs()).every(({ lockedBy }) => lockedBy === null))
-    const failed = { attempts: 1, lastError: 'no luck', due: false, available: true }
+    const failed = { attempts: 1, lastError: 'no luck' }
     expect(await fixture.jobs()).toEqual([expect.objectContaining(failed), expect.objectContaining(failed)])
     expect(await fixture.lockedQueues()).toEqual([])
     expect(await fixture.crashes()).toEqual([])

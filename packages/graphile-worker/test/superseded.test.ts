@@ -52,11 +52,13 @@ describe('a worker process that is killed', () => {
   )
 
   it('piles no jobs up whose key is added anew at every start, however often it is killed', async () => {
-    let worker = await fixture.worker({ pollInterval: 200 })
+    // Patient: none of them may be taken for dead before it is killed.
+    const options = { pollInterval: 200, monitor: { orphanThreshold: 3_000 } }
+    let worker = await fixture.worker(options)
     for (let start = 0; start < 3; start++) {
       await fixture.add('handed', { gate: 'open', start }, { jobKey: 'poller' })
       await until(async () => (await fixture.jobs()).length === 0)
-      const next = await fixture.worker({ pollInterval: 200 })
+      const next = await fixture.worker(options)
       await worker.kill()
       worker = next
       await until(async () =>

@@ -136,7 +136,7 @@ describe('a monitor in MySQL', () => {
       await until(() => performance.now() - since > wait * 200)
       await recoverer.kill()
     }
-    await fixture.worker({ concurrency: 25, pollInterval: 500 })
+    await fixture.worker({ concurrency: 25, pollInterval: 500, monitor: { orphanThreshold: 10_000 } })
     await fixture.openGate('open')
     await fixture.finished(10)
     await until(async () => (await fixture.jobs()).length === 0)
