@@ -123,7 +123,10 @@ describe('a worker process that stops', () => {
     await until(async () => (await fixture.jobs()).filter(({ lastError }) => lastError !== null).length === 4)
     for (const job of await fixture.jobs()) {
       expect(job).toMatchObject({ attempts: 1, lockedBy: null, available: false })
-      expect(job.lastError).toContain('on its last attempt (1 of 1)')
+      // A task that listens may have said so itself.
+      expect(job.lastError).toMatch(
+        /^(This job was given back by its worker while it ran, on its last attempt \(1 of 1\)|.*this process stops)/,
+      )
     }
     expect(await fixture.ledger('start')).toHaveLength(4)
   })

@@ -55,10 +55,12 @@ describe('a worker process that is killed', () => {
     // Patient: none of them may be taken for dead before it is killed.
     const options = { pollInterval: 200, monitor: { orphanThreshold: 3_000 } }
     let worker = await fixture.worker(options)
-    // After more crashes graphile-worker's own backoff would take long.
     for (let start = 0; start < 2; start++) {
       await fixture.add('handed', { gate: 'open', start }, { jobKey: 'poller' })
-      await until(async () => (await fixture.jobs()).length === 0)
+      await until(async () => {
+        await fixture.hurry()
+        return (await fixture.jobs()).length === 0
+      })
       const next = await fixture.worker(options)
       await worker.kill()
       worker = next
@@ -67,7 +69,10 @@ describe('a worker process that is killed', () => {
       )
     }
     await fixture.openGate('open')
-    await until(async () => (await fixture.jobs()).length === 0 && (await fixture.tasks()).length === 1)
+    await until(async () => {
+      await fixture.hurry()
+      return (await fixture.jobs()).length === 0 && (await fixture.tasks()).length === 1
+    })
     const finished = (await fixture.ledger('finish')).length
     expect(finished).toBeGreaterThanOrEqual(1)
     expect(finished).toBeLessThanOrEqual(2)

@@ -70,6 +70,17 @@ describe('run', () => {
     expect(leftovers(tmp)).toEqual([])
   })
 
+  test('keeps the servers up until the command has ended', async () => {
+    const script = `
+      const { hostname, port } = new URL(process.env.HOLDFAST_REDIS_URL)
+      let answers = 0
+      const socket = require('node:net').connect(port, hostname, () => socket.write('PING\\r\\n'))
+      socket.on('error', () => process.exit(5)).on('close', () => process.exit(6))
+      socket.on('data', () => (++answers === 20 ? process.exit(0) : setTimeout(() => socket.write('PING\\r\\n'), 50)))`
+    const { code } = await runCli(['run', 'redis', '--private', '--', process.execPath, '-e', script])
+    expect(code).toBe(0)
+  })
+
   test('hands a signal on and waits for the command to end', async () => {
     const tmp = ownTemp()
     const script =

@@ -1,4 +1,4 @@
-import type { Decision, JobOutcome } from '@holdfast/core'
+import type { Decision, JobOutcome, Orphan } from '@holdfast/core'
 import type { JobSnapshot } from '../payloads.js'
 import { backoffMs } from '../tables.js'
 import type { ExhaustedPolicy } from '../task-options.js'
@@ -87,6 +87,14 @@ const asItIs = ({ attempts }: JobRow): Continuation => ({
 /** What `last_error` begins with when a job was given its last attempt back. */
 const REFUNDED = 'Given one more attempt: '
 
+/** How the run of a job ended that has no word of its own for it. */
+const ENDS: Readonly<Record<Orphan['cause'], string>> = {
+  crash: 'Worker process died while running this job',
+  overdue: 'This job ran for longer than its maxRuntime',
+  release: 'This job was given back by its worker while it ran',
+  retry: 'This job was let run once more',
+}
+
 function continuation(
   { orphan, started, decision, detail }: DecidedGraphileJob,
   { attempts, maxAttempts, lastError }: JobFacts,
@@ -108,7 +116,7 @@ function continuation(
   const delay =
     backoff && notBefore !== undefined ? Math.max(notBefore, backoffMs(attempts)) : (notBefore ?? null)
   if (attempts < maxAttempts) return goesOn(attempts, delay)
-  const reason = `Worker process died while running this job, on its last attempt (${attempts} of ${maxAttempts})`
+  const reason = `${ENDS[orphan.cause]}, on its last attempt (${attempts} of ${maxAttempts})`
   if (policy === 'refundOnce' && !lastError?.startsWith(REFUNDED)) {
     return { ...goesOn(maxAttempts - 1, delay), lastError: `${REFUNDED}${reason}` }
   }

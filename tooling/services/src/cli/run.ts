@@ -11,7 +11,7 @@ export async function runWithServices(
   command: readonly string[],
 ): Promise<number> {
   await using services = await startServices(names, options)
-  return runCommand(command, { ...process.env, ...services.urls })
+  return await runCommand(command, { ...process.env, ...services.urls })
 }
 
 function runCommand([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
