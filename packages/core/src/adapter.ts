@@ -79,6 +79,11 @@ export interface RecoveryContext {
   /** Which of these jobs of this queue have a task row of their own now, be it in this batch or anywhere else. */
   registered(jobRefs: readonly string[]): Promise<ReadonlySet<string>>
   /**
+   * Full ids of those of these orphans whose rows are there still: of the others the recovery has been committed, or was
+   * never needed. For `onSweep`, to follow up what `recover` did.
+   */
+  remaining(orphans: readonly Pick<Orphan, 'processId' | 'taskId'>[]): Promise<ReadonlySet<string>>
+  /**
    * For a queue elsewhere that gives a recovered job a new identity: writes that down before the job can run, so that its
    * next run takes the row over, and a repeat of this recovery (whose orphan then has the new `jobRef`) finds what was
    * done. Only for a row that stands for one job: the others of it would go with it. With `atomicRecovery` there is

@@ -1,10 +1,9 @@
-import { type AnyDatabase, connect, legDatabase, onPostgres, until } from '@holdfast/chaos'
+import { type AnyDatabase, connect, FreezingProxy, legDatabase, onPostgres, until } from '@holdfast/chaos'
 import { type Kysely, sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { migrate, type TaskMonitorOptions } from '../src/index.js'
 import { fast } from './support/fast.js'
 import { Fixture, refs } from './support/fixture.js'
-import { FreezingProxy } from './support/freezing-proxy.js'
 import { enqueuedRefs, taskRows } from './support/table-queue.js'
 
 /** The server's own id of a connection, to kill it by. */

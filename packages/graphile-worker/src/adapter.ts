@@ -105,7 +105,10 @@ export function graphileWorkerAdapter(options: GraphileWorkerAdapterOptions = {}
   return Object.freeze<GraphileWorkerAdapter>({
     name,
     capabilities: Object.freeze({ atomicRecovery: db === undefined, preservesJobId: false, delay: true }),
-    expand: (orphans, recovery) => inside(recovery, (run) => expandOrphans(run, tables, orphans, recovery)),
+    async expand(orphans, recovery) {
+      upkeep.watch(orphans)
+      return inside(recovery, (run) => expandOrphans(run, tables, orphans, recovery))
+    },
     recover: (jobs, recovery) => inside(recovery, (run) => recoverJobs(run, parts, jobs, recovery)),
     onSweep: (recovery) => inside(recovery, (run) => upkeep.keep(run, recovery)),
     onStart(monitor) {

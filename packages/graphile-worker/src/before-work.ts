@@ -45,10 +45,10 @@ export async function orGiveBack<T>(delivery: Delivery, before: () => Promise<T>
 }
 
 /** Repeats `work` for a while, since a database that is away comes back. */
-export async function patiently<T>(work: (tries: number) => Promise<T>): Promise<T> {
+export async function patiently<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      return await work(tries)
+      return await work()
     } catch (error) {
       if (tries >= MAX_TRIES || isEnded(error)) throw error
       await delay(RETRY)

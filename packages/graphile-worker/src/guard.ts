@@ -8,6 +8,7 @@ import {
   type TaskMonitor,
 } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
+import { RETRY } from './before-work.js'
 import { Gate } from './gate.js'
 import { GuardedPool } from './guarded-pool.js'
 import type { EndedJob } from './job-sql.js'
@@ -20,9 +21,6 @@ export type JobPayload = StartedPayload | HandOffPayload
 
 /** What the monitor is told of each job that has a row of its own. */
 export type RowOptions = Pick<RegisterOptions, 'onCrash' | 'maxRuntime' | 'onOverdue' | 'signal'>
-
-/** Milliseconds between attempts to protect a pool. */
-const RETRY = 500
 
 /** Jobs whose end is perhaps not written that a pool's last word tells of, so that it stays small. */
 const MAX_ENDED = 200
@@ -40,7 +38,9 @@ export class Guard {
 
   constructor(queue: string, tables: GraphileTables) {
     this.#queue = queue
-    this.#keeper = new Keeper(tables, this.#pools)
+    this.#keeper = new Keeper(tables, this.#pools, async ({ monitor }, jobId) => {
+      return (await monitor?.holderOf(jobId, queue)) !== undefined
+    })
   }
 
   /** The monitor runs: pools that wait for it can be protected. */

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 import { EndedJobs } from './ended-jobs.js'
-import type { FetchedJob } from './job-sql.js'
+import type { FetchedJob, LockedJob } from './job-sql.js'
 import type { Run } from './run.js'
 
 /** A worker pool under guard. */
@@ -15,6 +15,9 @@ export class GuardedPool {
   readonly ended = new EndedJobs()
   /** Its running jobs, with when their locks were last known to be young, on the monotonic clock. */
   readonly #running = new Map<FetchedJob, number>()
+  #fetchFailedAt = Number.POSITIVE_INFINITY
+  /** Fetches, as `<job id>/<locked at>`, that were given back before this pool heard of them. */
+  readonly #disowned = new Set<string>()
   readonly #closing = new AbortController()
   readonly #handOffs = new Set<Promise<void>>()
   /** The task that the pool fetches under; it says whether a job that the pool began is still its own. */
@@ -83,8 +86,36 @@ export class GuardedPool {
     running.abort(new Error('Holdfast: this process stops, or may soon be taken for dead; end this job.'))
   }
 
+  /**
+   * A fetch failed. The database may have carried it out all the same: then a job is locked that nobody was told of.
+   * What a pool fetches ahead is not looked for; it may lie there for long.
+   */
+  fetchFailed(): void {
+    if (!this.marksStarts) this.#fetchFailedAt = performance.now()
+  }
+
+  /** Whether a fetch failed, `ms` milliseconds ago at least. */
+  hadFailedFetch(ms: number): boolean {
+    return this.#fetchFailedAt <= performance.now() - ms
+  }
+
+  fetchSettled(): void {
+    this.#fetchFailedAt = Number.POSITIVE_INFINITY
+  }
+
+  /** Will not begin a job of which it has not heard yet. False: it has. */
+  disown(job: LockedJob): boolean {
+    const isThis = ({ id, attempts }: FetchedJob): boolean => id === job.id && attempts === job.attempts
+    if ([...this.#running.keys()].some(isThis) || this.ended.olderThan(0).some(isThis)) return false
+    this.#disowned.add(fetchOf(job.id, job.lockedAt))
+    return true
+  }
+
   /** Runs the work of a job, which counts as running meanwhile. */
-  async running<T>(job: FetchedJob, work: () => Promise<T>): Promise<T> {
+  async running<T>(job: FetchedJob, lockedAt: Date, work: () => Promise<T>): Promise<T> {
+    if (this.#disowned.has(fetchOf(job.id, new Date(lockedAt).getTime()))) {
+      throw new Error(`Job ${job.id} was given back, since the answer to its fetch was late.`)
+    }
     this.#running.set(job, performance.now())
     try {
       return await work()
@@ -123,6 +154,8 @@ export class GuardedPool {
     await Promise.allSettled([this.pool.promise])
   }
 }
+
+const fetchOf = (jobId: string, lockedAt: number): string => `${jobId}/${lockedAt}`
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

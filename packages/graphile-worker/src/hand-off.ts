@@ -1,9 +1,17 @@
-import { LeaseExpiredError, Semaphore, type TaskHandle, TaskOverdueError } from '@holdfast/core'
+import {
+  LeaseExpiredError,
+  Semaphore,
+  type TaskHandle,
+  TaskLostError,
+  TaskOverdueError,
+} from '@holdfast/core'
 import type { JobHelpers, Task } from 'graphile-worker'
-import { orGiveBack, patiently } from './before-work.js'
-import { giveBackJob, removeJob, snapshotJob } from './job-sql.js'
+import { orGiveBack } from './before-work.js'
+import { letGo } from './confirm-held.js'
+import { giveBackJob, snapshotJob } from './job-sql.js'
 import { failureOf, type HandOffPayload } from './payloads.js'
 import { type Delivery, protectedTask, type TaskContext } from './protected-task.js'
+import { removeForCertain } from './remove-for-certain.js'
 import type { HandOffOptions } from './task-options.js'
 
 /** graphile-worker's helpers, with the abort signal of the handed-off task and its handle. */
@@ -68,22 +76,18 @@ async function register(
  * and by id. Not before that is certain may the handler begin: a job that is still there runs again when this process dies,
  * also after its end.
  */
-async function takeJob({ run, tables, job }: Delivery, task: TaskHandle): Promise<void> {
-  let tries = 0
+async function takeJob(delivery: Delivery, task: TaskHandle): Promise<void> {
   let taken: boolean
   try {
-    taken = await patiently((nth) => {
-      tries = nth
-      return removeJob(run, tables, job)
-    })
+    taken = await removeForCertain(delivery, task)
   } catch (error) {
-    await task.release()
+    if (TaskLostError.is(error)) await letGo(delivery, true)
+    else await task.release()
     throw error
   }
-  // After a try of unknown outcome a missing row means that it had been done.
-  if (taken || tries > 1) return
+  if (taken) return
   await task.complete()
-  throw new Error(`Job ${job.id} is no longer locked by this worker.`)
+  throw new Error(`Job ${delivery.job.id} is no longer locked by this worker.`)
 }
 
 /** Runs the handler to its end and says how it ended. Never throws: nobody is left to catch. */

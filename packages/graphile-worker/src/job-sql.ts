@@ -24,6 +24,27 @@ const isStill = ({ id, lockId, attempts }: FetchedJob): RawBuilder<boolean> => s
 export const superseded = sql<boolean>`
   (jobs.key is null and jobs.attempts >= jobs.max_attempts and jobs.updated_at > jobs.locked_at)`
 
+/** A fetch as the database knows it. */
+export interface LockedJob extends FetchedJob {
+  /** Milliseconds since 1970 by the database's clock: tells it from the next, since a refunded attempt is counted again. */
+  readonly lockedAt: number
+}
+
+/** What these locks hold, locked at least `ms` milliseconds ago. */
+export function lockedJobs(
+  run: Run,
+  { jobs }: GraphileTables,
+  lockIds: readonly string[],
+  ms: number,
+): Promise<LockedJob[]> {
+  return run(sql<LockedJob>`
+    select id::text as id, locked_by as "lockId", attempts::int as attempts,
+      floor(extract(epoch from locked_at) * 1000)::float8 as "lockedAt"
+    from ${jobs} as jobs
+    where locked_by = any(${lockIds}::text[]) and locked_at < now() - ${ms}::float8 * interval '1 millisecond'
+    order by jobs.id`)
+}
+
 /** By which fetch of the same worker or pool a job is locked. */
 export type Fetch = 'this' | 'another'
 
@@ -54,7 +75,8 @@ export async function snapshotJob(
     select jobs.id::text as id, tasks.identifier, jobs.payload::text as payload, queues.queue_name as "queueName",
       jobs.priority::int as priority, jobs.attempts::int as attempts, jobs.max_attempts::int as "maxAttempts", jobs.key,
       (select array_agg(flag) from jsonb_object_keys(jobs.flags) as flag) as flags, ${utc('jobs.run_at')} as "runAt",
-      ${utc('jobs.created_at')} as "createdAt", jobs.last_error as "lastError"
+      ${utc('jobs.created_at')} as "createdAt", jobs.last_error as "lastError",
+      ${superseded} as superseded
     from ${jobs} as jobs join ${tasks} as tasks on tasks.id = jobs.task_id
     left join ${queues} as queues on queues.id = jobs.job_queue_id where ${isStill(job)}`)
   return snapshot

@@ -1,5 +1,5 @@
 import type { GuardedPool } from './guarded-pool.js'
-import { keepLocks, settleJobs } from './job-sql.js'
+import { giveBackJob, keepLocks, lockedJobs, settleJobs } from './job-sql.js'
 import type { GraphileTables } from './tables.js'
 
 /** Milliseconds after which the end of a job should be written; and between looks whether it is. */
@@ -8,16 +8,29 @@ const SETTLE_AFTER = 2_000
 /** Age in milliseconds at which the lock of a running job is made young again. */
 export const KEEP_INTERVAL = 60_000
 
-/** Looks after the jobs of living pools: ends that graphile-worker failed to write, locks that would grow old. */
+/** Milliseconds after which a failed fetch is over in the database, too. */
+const FETCH_OVER = 10_000
+
+/**
+ * Looks after the jobs of living pools: ends that graphile-worker failed to write, locks that would grow old, jobs that
+ * were fetched and of which the answer was lost.
+ */
 export class Keeper {
   readonly #tables: GraphileTables
   readonly #pools: ReadonlySet<GuardedPool>
+  readonly #hasRow: (guarded: GuardedPool, jobId: string) => Promise<boolean>
   #timer: NodeJS.Timeout | undefined
   #looking = false
 
-  constructor(tables: GraphileTables, pools: ReadonlySet<GuardedPool>) {
+  /** @param hasRow whether a job has a row of its own: then that says what becomes of it */
+  constructor(
+    tables: GraphileTables,
+    pools: ReadonlySet<GuardedPool>,
+    hasRow: (guarded: GuardedPool, jobId: string) => Promise<boolean>,
+  ) {
     this.#tables = tables
     this.#pools = pools
+    this.#hasRow = hasRow
   }
 
   start(): void {
@@ -49,9 +62,24 @@ export class Keeper {
       for (const guarded of this.#pools) {
         await this.settle(guarded, SETTLE_AFTER)
         await this.#keep(guarded)
+        await this.#giveBackLost(guarded)
       }
     } finally {
       this.#looking = false
+    }
+  }
+
+  async #giveBackLost(guarded: GuardedPool): Promise<void> {
+    if (guarded.run === undefined || !guarded.hadFailedFetch(FETCH_OVER)) return
+    try {
+      const locked = await lockedJobs(guarded.run, this.#tables, [...guarded.lockIds], FETCH_OVER)
+      for (const job of locked) {
+        if ((await this.#hasRow(guarded, job.id)) || !guarded.disown(job)) continue
+        await giveBackJob(guarded.run, this.#tables, job)
+      }
+      guarded.fetchSettled()
+    } catch {
+      guarded.doubtful = true // The next look tries again.
     }
   }
 

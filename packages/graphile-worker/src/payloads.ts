@@ -18,6 +18,8 @@ export interface JobSnapshot {
   /** The database's text of it. */
   readonly createdAt: string
   readonly lastError: string | null
+  /** Removed, or replaced by a newer job with its key, before it was handed off. */
+  readonly superseded?: boolean
 }
 
 /** A worker pool that is guarded: stands for every job that its lock ids hold. */

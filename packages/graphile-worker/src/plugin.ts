@@ -96,6 +96,7 @@ function watch({ events, logger, resolvedPreset, version: graphile }: PluginCont
   events.on('pool:gracefulShutdown', ({ workerPool }) => guard.ofPool(workerPool)?.close())
   events.on('pool:forcefulShutdown', ({ workerPool }) => guard.ofPool(workerPool)?.close())
   events.on('pool:release', ({ workerPool }) => void guard.end(workerPool).catch(report))
+  events.on('worker:getJob:error', ({ worker }) => guard.ofPool(worker.workerPool)?.fetchFailed())
   for (const name of DOUBTS) {
     events.on(name, ({ workerPool, worker }) => {
       const guarded = guard.ofPool(workerPool ?? worker.workerPool)

@@ -49,7 +49,9 @@ export function protectedTask(
     }
     const fetched = { id: job.id, lockId: String(job.locked_by), attempts: job.attempts }
     const run = throughPg(helpers.query as never)
-    return pool.running(fetched, () => handle({ ...context, pool, job: fetched, helpers, run }, payload))
+    return pool.running(fetched, job.locked_at!, () =>
+      handle({ ...context, pool, job: fetched, helpers, run }, payload),
+    )
   }
   const protection: Protection = { guard: context.guard, wrapped: plain === undefined }
   return Object.defineProperty(task, PROTECTED, { value: protection })

@@ -1,28 +1,46 @@
-import type { RecoveryContext, TaskMonitor } from '@holdfast/core'
+import type { Orphan, RecoveryContext, TaskMonitor } from '@holdfast/core'
 import { sql } from 'kysely'
 import { superseded } from './job-sql.js'
 import { KEEP_INTERVAL } from './keeper.js'
 import { notify } from './notify.js'
 import type { Run } from './run.js'
+import { StrayJobs } from './stray-jobs.js'
 import type { GraphileTables } from './tables.js'
 
 /** Youngest lock in milliseconds that may be taken for unknown: living pools note every minute which jobs still run. */
 export const MIN_UNKNOWN_AGE = 10 * KEEP_INTERVAL
 
+type UpkeepContext = Pick<RecoveryContext, 'logger' | 'remaining' | 'registered'>
+
 /** What one process at a time does for graphile-worker's tables. */
 export class Upkeep {
   readonly #tables: GraphileTables
   readonly #unknownAge: number | undefined
+  readonly #strays: StrayJobs
   #doneAt = Number.NEGATIVE_INFINITY
   monitor: Pick<TaskMonitor, 'health'> | undefined
 
   constructor(tables: GraphileTables, unknownAge: number | undefined) {
     this.#tables = tables
     this.#unknownAge = unknownAge
+    this.#strays = new StrayJobs(tables)
+  }
+
+  /** These are being recovered: what their pools lock after that is to be looked for. */
+  watch(orphans: readonly Orphan[]): void {
+    this.#strays.watch(orphans)
+  }
+
+  async keep(run: Run, context: UpkeepContext): Promise<void> {
+    const strays = await this.#strays.giveBack(run, context)
+    if (strays.length > 0) {
+      context.logger.warn(`graphile-worker: gave back jobs that dead pools had locked: ${strays.join(', ')}`)
+    }
+    await this.#keepTables(run, context)
   }
 
   /** Once a minute, however often it is asked. */
-  async keep(run: Run, { logger }: Pick<RecoveryContext, 'logger'>): Promise<void> {
+  async #keepTables(run: Run, { logger }: UpkeepContext): Promise<void> {
     if (performance.now() - this.#doneAt < KEEP_INTERVAL) return
     const freed = await repairQueues(run, this.#tables)
     if (freed.length > 0) {

@@ -1,10 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { StoppedError, type TaskHandle, TaskLostError } from '@holdfast/core'
-import { isEnded, MAX_TRIES, patiently, RETRY } from './before-work.js'
+import { isEnded, patiently } from './before-work.js'
 import { letGo } from './confirm-held.js'
-import { type EndedJob, failJob, removeJob } from './job-sql.js'
+import { type EndedJob, failJob } from './job-sql.js'
 import type { StartedPayload } from './payloads.js'
 import type { Delivery } from './protected-task.js'
+import { removeForCertain } from './remove-for-certain.js'
 
 /**
  * Sees to it that a job's handler, which ended well, has not run in vain. In a named queue the late completion of a
@@ -56,25 +56,13 @@ export async function writeFailure(
   }
 }
 
-/** Removes the finished job from graphile-worker, through a database outage if need be. */
+/** Removes the finished job from graphile-worker. */
 async function removeFenced(delivery: Delivery, held: Pick<TaskHandle, 'confirm'>): Promise<void> {
-  const { run, tables, job } = delivery
-  for (let tries = 1; ; tries++) {
-    try {
-      const removed = await removeJob(run, tables, job)
-      proved(delivery)
-      // After a try of unknown outcome a missing row means that it had been done: we are still alive, so nobody else
-      // could have taken it.
-      if (removed || tries > 1) return
-    } catch (error) {
-      if (tries >= MAX_TRIES || isEnded(error)) throw error
-      await delay(RETRY)
-      await held.confirm()
-      continue
-    }
-    await letGo(delivery, true)
-    throw new Error(`Job ${job.id} is no longer locked by this worker: its result is discarded.`)
-  }
+  const removed = await removeForCertain(delivery, held)
+  proved(delivery)
+  if (removed) return
+  await letGo(delivery, true)
+  throw new Error(`Job ${delivery.job.id} is no longer locked by this worker: its result is discarded.`)
 }
 
 /** The connections work. */

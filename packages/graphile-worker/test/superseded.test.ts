@@ -26,6 +26,51 @@ describe('a worker process that is killed', () => {
     await until(async () => (await fixture.tasks()).length === 1)
   })
 
+  it('does not bring back a handed-off job that a newer one replaced while it waited for its place', async () => {
+    const victim = await fixture.worker({ handOffConcurrency: 1 })
+    await fixture.add('handed', { gate: 'first' })
+    await fixture.started(1)
+    const older = await fixture.add('handed', { gate: 'never' }, { jobKey: 'k' })
+    await until(async () =>
+      (await fixture.jobs()).some(({ id, lockedBy }) => id === older && lockedBy !== null),
+    )
+    const newer = await fixture.add('handed', { gate: 'never', version: 2 }, { jobKey: 'k' })
+    await fixture.openGate('first')
+    await fixture.started(2)
+    await until(async () => (await fixture.jobs()).every(({ id }) => id === newer))
+    const survivor = await fixture.worker({ runner: { taskList: {} } })
+    await victim.kill()
+    await until(async () => (await fixture.jobs()).every(({ lockedBy }) => lockedBy === null))
+    await until(() =>
+      survivor.messages.some((told) => {
+        const { jobRef, outcome } = told as { jobRef?: string; outcome?: string }
+        return jobRef === older && outcome === 'superseded'
+      }),
+    )
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ id: newer, key: 'k', available: true, lastError: null }),
+    ])
+    expect(await fixture.quarantine()).toEqual([])
+  })
+
+  it.each([500, 1])(
+    'brings back the newest of several handed-off jobs with one key, recovered %i at a time',
+    async (batchSize) => {
+      const victim = await fixture.worker()
+      for (let version = 1; version <= 4; version++) {
+        await fixture.add('handed', { gate: 'never', version }, { jobKey: 'k' })
+        await fixture.started(version)
+        await until(async () => (await fixture.jobs()).length === 0)
+      }
+      await fixture.worker({ runner: { taskList: {} }, monitor: { batchSize } })
+      await victim.kill()
+      await until(async () => (await fixture.tasks()).length === 1)
+      expect((await fixture.jobs()).map(({ payload, key }) => [payload, key])).toEqual([
+        ['{"gate":"never","version":4}', 'k'],
+      ])
+    },
+  )
+
   it.each(['guarded', 'tracked'] as const)(
     'does not bring back a job that a newer one with its key replaced while it ran (%s)',
     async (task) => {

@@ -9,6 +9,9 @@ import { repairQueues, Upkeep, unlockUnknown } from '../src/upkeep.js'
 import { Fixture } from './support/fixture.js'
 
 const tables = graphileTables('graphile_worker')
+const none = async (): Promise<Set<string>> => new Set()
+const logger = { warn: () => undefined, error: () => undefined }
+const context = { logger, remaining: none, registered: none }
 
 let fixture: Fixture
 beforeEach(async () => {
@@ -50,11 +53,10 @@ describe('a named queue', () => {
     expect(await repairQueues(run, tables)).toEqual([])
     await lock(40_000)
     const upkeep = new Upkeep(tables, undefined)
-    const logger = { warn: () => undefined, error: () => undefined }
-    await upkeep.keep(run, { logger })
+    await upkeep.keep(run, context)
     expect(await fixture.lockedQueues()).toEqual([])
     await lock(40_000)
-    await upkeep.keep(run, { logger })
+    await upkeep.keep(run, context)
     expect(await fixture.lockedQueues()).toEqual(['wedged'])
   })
 
@@ -100,11 +102,10 @@ describe('a job that is locked by nobody known', () => {
   it('is left alone after an outage, until the living have said what they run', async () => {
     await lock(3)
     const run = inDatabase(fixture.db)
-    const logger = { warn: () => undefined, error: () => undefined }
     const keep = async (gapFreeForMs: number): Promise<void> => {
       const upkeep = new Upkeep(tables, 7_200_000)
       upkeep.monitor = { health: () => ({ gapFreeForMs }) as never }
-      await upkeep.keep(run, { logger })
+      await upkeep.keep(run, context)
     }
     await keep(179_000)
     expect((await fixture.jobs()).map(({ lockedBy }) => lockedBy)).toEqual(['worker-gone', 'worker-gone'])
@@ -114,13 +115,12 @@ describe('a job that is locked by nobody known', () => {
 
   it('is unlocked by the adapter that was asked to, once its monitor has beaten for long enough', async () => {
     await lock(3)
-    const logger = { warn: () => undefined, error: () => undefined }
     const sweep = async (gapFreeForMs: number): Promise<void> => {
       const adapter = graphileWorkerAdapter({ sweepUnknownLocks: 7_200_000 })
       await adapter.onStart!({ on: () => undefined, health: () => ({ gapFreeForMs }) } as never)
       await fixture.db
         .transaction()
-        .execute((trx) => Promise.resolve(adapter.onSweep!({ trx, logger } as never)))
+        .execute((trx) => Promise.resolve(adapter.onSweep!({ ...context, trx } as never)))
     }
     await sweep(179_000)
     expect((await fixture.jobs()).map(({ lockedBy }) => lockedBy)).toEqual(['worker-gone', 'worker-gone'])

@@ -1,6 +1,7 @@
 export { Child, type ChildOptions, childOptions } from './child.js'
 export { compiled } from './compiled.js'
 export { type AnyDatabase, connect, freshDatabase, type TestDatabase } from './database.js'
+export { FreezingProxy } from './freezing-proxy.js'
 export {
   adminUrl,
   kyselyVersion,

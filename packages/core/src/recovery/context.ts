@@ -3,7 +3,7 @@ import type { Orphan, QueueAdapter, RecoveryContext } from '../adapter.js'
 import { AdapterError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { Store } from '../store/store.js'
-import { registeredJobs } from '../store/tasks.js'
+import { registeredJobs, remainingTasks } from '../store/tasks.js'
 import { checkJobRef } from './check-outcomes.js'
 
 interface ContextParts {
@@ -30,6 +30,7 @@ export function contextOf(
     logger,
     signal,
     registered: (refs) => registeredJobs(store, adapter.name, refs),
+    remaining: (orphans) => remainingTasks(store, orphans),
     async rename(orphan, jobRef) {
       checkJobRef(adapter, jobRef)
       await rename?.(orphan, jobRef)

@@ -1,4 +1,6 @@
 import { sql } from 'kysely'
+import type { Orphan } from '../adapter.js'
+import { fullTaskId } from '../identity.js'
 import type { NewTask, TaskInsertion, TaskInsertResult } from './new-tasks.js'
 import { chunks, inTransaction, retryTransient, type Store, type TransactionStore } from './store.js'
 
@@ -302,6 +304,21 @@ export async function countTasks({ db, tables }: Store): Promise<{ queue: string
   const { rows } = await sql<{ queue: string; tasks: number | string }>`
     select queue, count(*) as tasks from ${tables.tasks} group by queue order by queue`.execute(db)
   return rows.map(({ queue, tasks }) => ({ queue, tasks: Number(tasks) }))
+}
+
+/** Which of these tasks have a row, by full id. */
+export async function remainingTasks(
+  { db, tables }: Store,
+  orphans: readonly Pick<Orphan, 'processId' | 'taskId'>[],
+): Promise<Set<string>> {
+  const found = new Set<string>()
+  for (const chunk of chunks(orphans)) {
+    const keys = sql.join(chunk.map(({ processId, taskId }) => sql`(${processId}, ${taskId})`))
+    const { rows } = await sql<{ process_id: string; id: string }>`
+      select process_id, id from ${tables.tasks} where (process_id, id) in (${keys})`.execute(db)
+    for (const row of rows) found.add(fullTaskId(row.process_id, row.id))
+  }
+  return found
 }
 
 /** Which of these jobs have a task row. */

@@ -8,6 +8,7 @@ import {
   giveBackTask,
   hasTask,
   registeredJobs,
+  remainingTasks,
   touchTasks,
   uncommittedTasks,
 } from '../../src/store/tasks.js'
@@ -120,6 +121,20 @@ describe('tasks in flight in SQL', () => {
       countOtherQueues(store, 'p', ['table', 'x']),
     )
     expect(others).toEqual([{ queue: 'other', tasks: 2 }])
+  })
+
+  it('remainingTasks answers which tasks have a row, by both their ids', async () => {
+    await addTask(on.db, 'left', 'a')
+    await addTask(on.db, 'left', 'b')
+    const asked = [
+      { processId: 'left', taskId: 'a' },
+      { processId: 'gone', taskId: 'a' },
+      { processId: 'left', taskId: 'A' },
+      { processId: 'left', taskId: 'b' },
+    ]
+    const found = await on.golden('remaining-tasks', (store) => remainingTasks(store, asked))
+    expect(found).toEqual(new Set(['left/a', 'left/b']))
+    expect(await remainingTasks(on.store, [])).toEqual(new Set())
   })
 
   it('registeredJobs answers which jobs have a row, whoever holds it', async () => {

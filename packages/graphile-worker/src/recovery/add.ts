@@ -22,12 +22,15 @@ export async function addJob(
   known: (id: string) => Promise<void>,
 ): Promise<JobOutcome> {
   await removeJobs(run, tables, remove === undefined ? [] : [remove.id])
-  const added = await insert(run, tables, job)
+  let added = await insert(run, tables, job, 'unsafe_dedupe')
+  if (added !== undefined && added.revision > 0) {
+    if (!added.older) return { kind: 'superseded' }
+    // An older one was handed off, too, and recovered before ours.
+    added = await insert(run, tables, job, 'replace')
+  }
   if (added === undefined) {
     return { kind: 'failed', error: new Error(`add_job answered no row for job ${job.id} (key ${job.key})`) }
   }
-  // A job with our key that was there before is newer than ours.
-  if (added.revision > 0) return { kind: 'superseded' }
   await run(sql`
     update ${tables.jobs}
     set attempts = ${next.attempts}, created_at = ${job.createdAt}::timestamptz,
@@ -39,14 +42,27 @@ export async function addJob(
   return next.outcome(added.id)
 }
 
-async function insert(run: Run, { addJob }: GraphileTables, job: JobSnapshot) {
+interface AddedJob {
+  readonly id: string
+  /** Above 0 where a job with our key was there before. */
+  readonly revision: number
+  /** It is older than ours. */
+  readonly older: boolean
+}
+
+async function insert(
+  run: Run,
+  { addJob }: GraphileTables,
+  job: JobSnapshot,
+  keyMode: 'unsafe_dedupe' | 'replace',
+): Promise<AddedJob | undefined> {
   for (let tries = 1; tries <= MAX_TRIES; tries++) {
-    const [row] = await run(sql<{ id: string | null; revision: number }>`
-      select id::text as id, revision from ${addJob}(${job.identifier}, payload => ${job.payload}::json,
+    const [row] = await run(sql<AddedJob | { id: null }>`
+      select id::text as id, revision, created_at < ${job.createdAt}::timestamptz as older from ${addJob}(${job.identifier}, payload => ${job.payload}::json,
         queue_name => ${job.queueName}, run_at => ${job.runAt}::timestamptz, max_attempts => ${job.maxAttempts}::int,
         job_key => ${job.key}, priority => ${job.priority}::int, flags => ${job.flags}::text[],
-        job_key_mode => 'unsafe_dedupe')`)
-    if (row != null && row.id !== null) return { id: row.id, revision: row.revision }
+        job_key_mode => ${keyMode})`)
+    if (row != null && row.id !== null) return row
   }
   return undefined
 }

@@ -51,6 +51,7 @@ export function planFor(job: DecidedGraphileJob, row: JobRow | undefined, policy
     return { kind: 'remove', row, outcome: { kind: 'finished' } }
   }
   if (row?.superseded) return { kind: 'unlock', row, next: asItIs(row) }
+  if (handOff?.job.superseded && end === undefined) return nothing({ kind: 'superseded' })
   if (handOff !== undefined) {
     // A row that is still there may be deleted any moment by the process that handed the job off, by id alone: taken
     // over in place it would be lost. It is replaced.

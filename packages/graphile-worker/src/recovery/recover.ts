@@ -6,7 +6,7 @@ import type { ExhaustedPolicy } from '../task-options.js'
 import { addJob } from './add.js'
 import type { GraphileJob } from './expand.js'
 import { type JobRow, lockJobs } from './held-jobs.js'
-import { planFor } from './plan.js'
+import { type Plan, planFor } from './plan.js'
 import { removeJobs, unlockJobs, unlockQueues } from './unlock.js'
 
 export interface RecoverParts {
@@ -35,15 +35,22 @@ export async function recoverJobs(
   const finished = plans.flatMap((plan) => (plan.kind === 'remove' ? [plan.row.id] : []))
   await removeJobs(run, tables, finished)
   const outcomes: JobOutcome[] = []
-  for (const [index, plan] of plans.entries()) {
-    if (plan.kind === 'nothing' || plan.kind === 'remove') outcomes.push(plan.outcome)
-    else if (plan.kind === 'unlock') outcomes.push(plan.next.outcome(plan.row.id))
-    else outcomes.push(await addJob(run, tables, plan, (id) => rename(jobs[index]!.orphan, id)))
+  for (const index of newestFirst(plans)) {
+    const plan = plans[index]!
+    if (plan.kind === 'nothing' || plan.kind === 'remove') outcomes[index] = plan.outcome
+    else if (plan.kind === 'unlock') outcomes[index] = plan.next.outcome(plan.row.id)
+    else outcomes[index] = await addJob(run, tables, plan, (id) => rename(jobs[index]!.orphan, id))
   }
   await releaseQueues(run, tables, jobs, rowOf)
   // A superseding job too: a worker may have passed it over while this transaction had it locked.
   await notify(run, outcomes.filter(({ kind }) => kind === 'requeued' || kind === 'superseded').length)
   return outcomes
+}
+
+/** The order to carry plans out in: of handed-off jobs with one key the newest takes it, and the others find it taken. */
+function newestFirst(plans: readonly Plan[]): number[] {
+  const age = (plan: Plan): string => (plan.kind === 'add' ? plan.job.createdAt : '')
+  return [...plans.keys()].sort((a, b) => age(plans[b]!).localeCompare(age(plans[a]!)))
 }
 
 /** A named queue is free as soon as no job of the dead holds it; the job's own order within it is kept. */
