@@ -17,7 +17,8 @@ interface DeadPool {
 /**
  * What dead pools lock after their recovery. A process that was paused for longer than its lease can fetch on waking,
  * before it learns that it was declared dead; killed just then it leaves jobs locked that no row stands for. It cannot
- * have begun them: before each job it asks whether it is believed alive.
+ * have begun them: no job begins after the end of a lease. (One that was declared dead with its lease still running, by
+ * hand or by a clock that jumped, can: its jobs are left alone.)
  */
 export class StrayJobs {
   readonly #tables: GraphileTables
@@ -31,7 +32,8 @@ export class StrayJobs {
   watch(orphans: readonly Orphan[]): void {
     const since = performance.now()
     for (const orphan of orphans) {
-      if (orphan.cause !== 'crash') continue
+      const leaseIsOver = orphan.orphanedForMs !== null && orphan.orphanedForMs > 0
+      if (orphan.cause !== 'crash' || !leaseIsOver) continue
       const payload = payloadOf(orphan)
       if (payload.kind === 'guard') this.#dead.set(orphan.fullId, { orphan, lockIds: payload.lockIds, since })
     }

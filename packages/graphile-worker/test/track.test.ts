@@ -154,6 +154,7 @@ describe('a tracked job', () => {
       // Whatever the first run still does is done before this one.
       await fixture.add('tracked')
       await fixture.finished(1)
+      await until(async () => (await fixture.jobs()).length === 1)
       expect(await fixture.jobs()).toEqual([
         expect.objectContaining({ id, lockedBy: expect.any(String), lastError: null }),
       ])
