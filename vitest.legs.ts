@@ -28,7 +28,8 @@ const PROCESS = [
  * the same database, or a pooler before it, says little; statements, migrations, grants and the rest are tested everywhere.
  */
 const PROTOCOL = [
-  ...['clock', 'crash', 'guard-rows', 'outage', 'pause', 'quarantine', 'race', 'rename', 'two-phase'],
+  ...['clock', 'crash', 'guard-rows', 'outage', 'pause', 'race', 'rename', 'two-phase'],
+  ...['quarantine', 'quarantine-codec', 'quarantine-rename'],
   ...['judge', 'overdue', 'steps-sweep', 'unprotected', 'upkeep'],
 ]
 
@@ -121,7 +122,7 @@ const REDIS_ALONE = [
 /** Each kind of database and each version of bee-queue: the legs of `npm test`. */
 export const beeLegs: readonly BeeLeg[] = [
   { db: 'postgres', bee: '2.0.0' },
-  { db: 'mysql', bee: '1.7.1', leaveOut: [...NEITHER, 'failover', 'poison', 'redis-lost'] },
+  { db: 'mysql', bee: '1.7.1', leaveOut: [...NEITHER, 'failover', 'poison', 'redis-lost', 'sql-outage'] },
   { db: 'mariadb', bee: '2.0.0', leaveOut: [...NEITHER, ...REDIS_ALONE] },
 ]
 
@@ -164,9 +165,22 @@ export const graphileLegs: readonly GraphileLeg[] = [
   {
     db: 'postgres@14',
     graphile: '0.17.3',
-    leaveOut: [...ANY_GRAPHILE, 'long-job', 'options', 'pause', 'settle', 'surroundings'],
+    leaveOut: [
+      ...ANY_GRAPHILE,
+      'hand-off',
+      'long-job',
+      'options',
+      'pause',
+      'settle',
+      'stray-jobs',
+      'surroundings',
+    ],
   },
-  { db: 'postgres', graphile: '0.16.6', leaveOut: [...ANY_GRAPHILE, ...STATEMENTS, 'surroundings'] },
+  {
+    db: 'postgres',
+    graphile: '0.16.6',
+    leaveOut: [...ANY_GRAPHILE, ...STATEMENTS, 'hand-off', 'surroundings'],
+  },
 ]
 
 /** What `npm run test:full` adds. */

@@ -1,19 +1,11 @@
-import { randomBytes } from 'node:crypto'
-import { freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
+import { freshDatabase, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  aesGcmCodec,
-  type DecidedJob,
-  type JobOutcome,
-  type QueueAdapter,
-  type TaskMonitor,
-} from '../src/index.js'
+import type { DecidedJob, JobOutcome, TaskMonitor } from '../src/index.js'
 import { calls, createElsewhere, elsewhereAdapter, type Point, queuedRefs } from './support/elsewhere.js'
 import { Fixture, refs } from './support/fixture.js'
-import { Gate } from './support/gate.js'
+import { quarantine, quarantinedRows } from './support/quarantine.js'
 import { addProcess, addTask } from './support/rows.js'
-import { listedIn } from './support/steps.js'
 import { enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
 
 let fixture: Fixture
@@ -24,33 +16,11 @@ afterEach(() => fixture[Symbol.asyncDispose]())
 
 const rowsGone = () => until(async () => (await taskRows(fixture.db)).length === 0, { what: 'rows end' })
 
-const quarantinedRows = async () =>
-  (
-    await sql<{
-      id: string
-      job_ref: string
-      payload: string
-      reason: string
-      last_error: string
-      crashes: number
-    }>`
-      select id, job_ref, payload, reason, last_error, crashes from holdfast_quarantine order by job_ref`.execute(
-      fixture.db,
-    )
-  ).rows
-
-/** Puts a job where it stands after its fourth crash. */
-const quarantined = (id: string, { queue = 'table', second = 9, payload = `{"of":"${id}"}` } = {}) =>
-  sql`insert into holdfast_quarantine
-      (id, task_id, process_id, queue, job_ref, payload, reason, last_error, crashes, quarantined_at)
-    values (${id}, ${`h:1:x/t-${id}`}, 'h:1:x', ${queue}, ${`job-${id}`}, ${payload}, 'too many', 'it died', 4,
-      ${`2026-01-01 00:00:0${second}`})`.execute(fixture.db)
-
 describe('the quarantine', () => {
   it('is listed the latest first, page by page, for all queues or one', async () => {
     const monitor = fixture.monitor()
     for (const [n, id] of ['a', 'b', 'c', 'd', 'e'].entries()) {
-      await quarantined(id, { second: 9 - (n >> 1), queue: n % 2 ? 'other' : 'table' })
+      await quarantine(fixture.db, id, { second: 9 - (n >> 1), queue: n % 2 ? 'other' : 'table' })
     }
     const pages: string[][] = []
     for (let after: string | undefined; ; ) {
@@ -73,8 +43,8 @@ describe('the quarantine', () => {
 
   it('says so when the place where a page goes on is gone, rather than that nothing is left', async () => {
     const monitor = fixture.monitor()
-    await quarantined('a')
-    await quarantined('b', { second: 8 })
+    await quarantine(fixture.db, 'a')
+    await quarantine(fixture.db, 'b', { second: 8 })
     await monitor.quarantine.discard('a')
     await expect(monitor.quarantine.list({ after: 'a' })).rejects.toMatchObject({
       code: 'HOLDFAST_NOT_QUARANTINED',
@@ -83,8 +53,8 @@ describe('the quarantine', () => {
 
   it('answers one entry with its payload, also when that can’t be read', async () => {
     const monitor = fixture.monitor()
-    await quarantined('a')
-    await quarantined('b', { payload: '{broken' })
+    await quarantine(fixture.db, 'a')
+    await quarantine(fixture.db, 'b', { payload: '{broken' })
     expect(await monitor.quarantine.get('a')).toMatchObject({
       id: 'a',
       payload: { of: 'a' },
@@ -100,10 +70,10 @@ describe('the quarantine', () => {
 
   it('forgets what is discarded, once', async () => {
     const monitor = fixture.monitor()
-    await quarantined('a')
-    await quarantined('b')
+    await quarantine(fixture.db, 'a')
+    await quarantine(fixture.db, 'b')
     await monitor.quarantine.discard('a')
-    expect((await quarantinedRows()).map(({ id }) => id)).toEqual(['b'])
+    expect((await quarantinedRows(fixture.db)).map(({ id }) => id)).toEqual(['b'])
     await expect(monitor.quarantine.discard('a')).rejects.toMatchObject({ code: 'HOLDFAST_NOT_QUARANTINED' })
     expect(await enqueuedRefs(fixture.db)).toEqual([])
   })
@@ -135,7 +105,7 @@ describe('the quarantine', () => {
       },
     })
     await rowsGone()
-    expect(await quarantinedRows()).toEqual(
+    expect(await quarantinedRows(fixture.db)).toEqual(
       [
         ['exhausted', 'no attempts left', 'the process died with it in flight: h:1:dead'],
         ['unreadable', 'Error', 'Error'],
@@ -156,7 +126,7 @@ describe('the quarantine', () => {
       )
     await fixture.started({ adapters: [{ ...tableQueueAdapter(), recover }] })
     await rowsGone()
-    expect((await quarantinedRows()).map(({ job_ref }) => job_ref)).toEqual(['a again', 'b again'])
+    expect((await quarantinedRows(fixture.db)).map(({ job_ref }) => job_ref)).toEqual(['a again', 'b again'])
     const { rows } = await sql`select job_ref, count from holdfast_crashes order by job_ref`.execute(
       fixture.db,
     )
@@ -174,12 +144,12 @@ describe('a retry from quarantine', () => {
     const monitor = fixture.monitor()
     const events: unknown[] = []
     monitor.on('recovered', (event) => events.push(event))
-    await quarantined('a')
+    await quarantine(fixture.db, 'a')
     expect(await monitor.quarantine.retry('a')).toEqual({ kind: 'requeued', jobRef: 'job-a' })
     expect((await sql`select ref, body from jobs`.execute(fixture.db)).rows).toEqual([
       { ref: 'job-a', body: '{"of":"a"}' },
     ])
-    expect(await quarantinedRows()).toEqual([])
+    expect(await quarantinedRows(fixture.db)).toEqual([])
     expect((await history()).rows).toEqual([{ outcome: 'requeued', cause: 'retry', crashes: 4 }])
     expect(events).toEqual([expect.objectContaining({ taskId: 'h:1:x/t-a', cause: 'retry', crashes: 4 })])
   })
@@ -187,7 +157,7 @@ describe('a retry from quarantine', () => {
   it('leaves all as it was when the queue refuses the job', async () => {
     const failing = new Set(['job-a'])
     const monitor = fixture.monitor({ adapters: [tableQueueAdapter({ failing })] })
-    await quarantined('a')
+    await quarantine(fixture.db, 'a')
     await expect(monitor.quarantine.retry('a')).rejects.toThrow('the queue refuses job-a')
     for (const [outcome, why] of [
       [{ kind: 'failed', error: new Error('not now') }, 'not now'],
@@ -202,7 +172,7 @@ describe('a retry from quarantine', () => {
         message: expect.stringContaining(why),
       })
     }
-    expect(await quarantinedRows()).toHaveLength(1)
+    expect(await quarantinedRows(fixture.db)).toHaveLength(1)
     expect(await enqueuedRefs(fixture.db)).toEqual([])
     expect((await history()).rows).toEqual([])
   })
@@ -212,19 +182,19 @@ describe('a retry from quarantine', () => {
     const crash = async () => {
       const { child } = await fixture.holder({ refs: ['killer'] })
       await child.kill()
-      await until(async () => (await quarantinedRows()).length === 1)
+      await until(async () => (await quarantinedRows(fixture.db)).length === 1)
     }
     await crash()
-    await monitor.quarantine.retry((await quarantinedRows())[0]!.id)
+    await monitor.quarantine.retry((await quarantinedRows(fixture.db))[0]!.id)
     await crash()
-    expect(await quarantinedRows()).toEqual([
+    expect(await quarantinedRows(fixture.db)).toEqual([
       expect.objectContaining({ job_ref: 'killer', crashes: 2, payload: '{"jobRef":"killer"}' }),
     ])
     expect(await enqueuedRefs(fixture.db)).toEqual(['killer'])
   })
 
   it('keeps the count under the new identity that a queue gives the job', async () => {
-    await quarantined('a')
+    await quarantine(fixture.db, 'a')
     const adapter = {
       ...tableQueueAdapter(),
       recover: async () => [{ kind: 'requeued', jobRef: 'new' } as const],
@@ -236,10 +206,10 @@ describe('a retry from quarantine', () => {
 
   it('is refused for what is not there, and for a queue nobody here knows', async () => {
     const monitor = fixture.monitor()
-    await quarantined('a', { queue: 'unknown' })
+    await quarantine(fixture.db, 'a', { queue: 'unknown' })
     await expect(monitor.quarantine.retry('b')).rejects.toMatchObject({ code: 'HOLDFAST_NOT_QUARANTINED' })
     await expect(monitor.quarantine.retry('a')).rejects.toMatchObject({ code: 'HOLDFAST_CONFIG' })
-    expect(await quarantinedRows()).toHaveLength(1)
+    expect(await quarantinedRows(fixture.db)).toHaveLength(1)
   })
 
   /** Ten retries at once, by two monitors. */
@@ -250,7 +220,7 @@ describe('a retry from quarantine', () => {
   }
 
   it('raced by others makes the job runnable once', async () => {
-    await quarantined('a')
+    await quarantine(fixture.db, 'a')
     expect(await race([fixture.monitor(), fixture.monitor()])).toEqual([
       ...Array(9).fill('HOLDFAST_NOT_QUARANTINED'),
       'requeued',
@@ -261,13 +231,13 @@ describe('a retry from quarantine', () => {
   it('raced by others for a queue elsewhere makes the job runnable once, and gives up on a queue that hangs', async () => {
     await using queue = await freshDatabase()
     await createElsewhere(queue.db)
-    await quarantined('a', { queue: 'elsewhere' })
+    await quarantine(fixture.db, 'a', { queue: 'elsewhere' })
     const hanging = fixture.monitor({
       adapters: [elsewhereAdapter(queue.db, { at: () => new Promise(() => undefined) })],
       gcLockTtl: 500,
     })
     await expect(hanging.quarantine.retry('a')).rejects.toMatchObject({ code: 'HOLDFAST_ADAPTER_TIMEOUT' })
-    expect(await quarantinedRows()).toHaveLength(1)
+    expect(await quarantinedRows(fixture.db)).toHaveLength(1)
 
     // The queue has heard of both before either is written down.
     let told = 0
@@ -287,197 +257,5 @@ describe('a retry from quarantine', () => {
     expect((await history()).rows).toHaveLength(1)
     expect(await queuedRefs(queue.db)).toEqual(['job-a'])
     expect((await calls(queue.db)).map((call) => call.recovery_id)).toEqual(['retry:a', 'retry:a'])
-  })
-})
-
-describe('a retry in a queue elsewhere that gives the job a new identity', () => {
-  let queue: TestDatabase
-  beforeEach(async () => {
-    queue = await freshDatabase()
-    await createElsewhere(queue.db)
-    await quarantined('a', { queue: 'elsewhere' })
-  })
-  afterEach(() => queue[Symbol.asyncDispose]())
-
-  const renaming = (at?: (point: Point) => void | Promise<void>): QueueAdapter =>
-    elsewhereAdapter(queue.db, { renames: true, ...(at === undefined ? {} : { at }) })
-
-  const listed = (adapter: QueueAdapter) => listedIn(fixture, { adapters: [adapter], maxRecoveries: 10 })
-
-  const crashesOf = async (jobRef: string): Promise<number | undefined> => {
-    const { rows } = await sql<{ count: number }>`
-      select count from holdfast_crashes where queue = 'elsewhere' and job_ref = ${jobRef}`.execute(
-      fixture.db,
-    )
-    return rows[0]?.count
-  }
-
-  it('has it written down before the job can run, with its crashes', async () => {
-    const seen: unknown[] = []
-    const monitor = await listed(
-      renaming(async (point) => {
-        if (point !== 'after rename') return
-        const [{ job_ref } = { job_ref: '' }] = await quarantinedRows()
-        seen.push(await queuedRefs(queue.db), job_ref, await crashesOf(job_ref))
-      }),
-    )
-    const outcome = await monitor.quarantine.retry('a')
-    const [ref] = await queuedRefs(queue.db)
-    expect(outcome).toEqual({ kind: 'requeued', jobRef: ref })
-    expect(seen).toEqual([[], ref, 4])
-    expect(await quarantinedRows()).toEqual([])
-    expect(await crashesOf(ref!)).toBe(4)
-  })
-
-  it('makes it runnable once, also when the answer was lost and it is retried again', async () => {
-    let lost = false
-    const monitor = await listed(
-      renaming((point) => {
-        if (point !== 'after recover' || lost) return
-        lost = true
-        throw new Error('the answer was lost')
-      }),
-    )
-    await expect(monitor.quarantine.retry('a')).rejects.toThrow('the answer was lost')
-    const runnable = await queuedRefs(queue.db)
-    expect((await quarantinedRows()).map(({ job_ref }) => job_ref)).toEqual(runnable)
-    expect(await monitor.quarantine.retry('a')).toEqual({ kind: 'alreadyThere' })
-    expect(await queuedRefs(queue.db)).toEqual(runnable)
-    expect(await quarantinedRows()).toEqual([])
-  })
-
-  it('raced by another makes it runnable once', async () => {
-    const gate = new Gate()
-    let came = 0
-    // Both have looked, and neither has found that the other is at it.
-    const at = async (point: Point) => {
-      if (point === 'before recover' && ++came === 2) gate.open()
-      if (point === 'before recover') await gate.reached()
-    }
-    const both = [await listed(renaming(at)), await listed(renaming(at))]
-    const settled = await Promise.allSettled(both.map(({ quarantine }) => quarantine.retry('a')))
-    const codes = settled.map((r) => (r.status === 'fulfilled' ? r.value.kind : (r.reason.code as string)))
-    expect(codes).toContain('requeued')
-    expect(codes.filter((code) => code !== 'requeued')).toEqual([
-      expect.stringMatching(/^HOLDFAST_(ADAPTER|NOT_QUARANTINED)$/),
-    ])
-    expect(await queuedRefs(queue.db)).toHaveLength(1)
-    expect(await quarantinedRows()).toEqual([])
-  })
-
-  it('is undone when the entry is discarded meanwhile', async () => {
-    const monitor = await listed(
-      renaming(async (point) => {
-        if (point === 'before recover') await sql`delete from holdfast_quarantine`.execute(fixture.db)
-      }),
-    )
-    await expect(monitor.quarantine.retry('a')).rejects.toMatchObject({ code: 'HOLDFAST_ADAPTER' })
-    expect(await queuedRefs(queue.db)).toEqual([])
-  })
-
-  it('keeps the count of a crash that the job has had again before that was written down', async () => {
-    const monitor = await listed(
-      renaming(async (point) => {
-        if (point !== 'after recover') return
-        const worker = await listed(renaming())
-        const [ref] = await queuedRefs(queue.db)
-        await worker.register({ payload: null, jobRef: ref! })
-        await sql`delete from queued`.execute(queue.db)
-        await sql`update holdfast_processes set state = 'dead' where process_id = ${worker.processId}`.execute(
-          fixture.db,
-        )
-        const sweeper = await listed(elsewhereAdapter(queue.db))
-        expect(await sweeper.cleanupOrphanedTasks()).toMatchObject({ recovered: 1 })
-      }),
-    )
-    const outcome = await monitor.quarantine.retry('a')
-    expect(outcome).toEqual({ kind: 'requeued', jobRef: (await queuedRefs(queue.db))[0] })
-    expect(await crashesOf((await queuedRefs(queue.db))[0]!)).toBe(5)
-  })
-})
-
-describe('encrypted payloads', () => {
-  const key = (id: string) => ({ id, key: randomBytes(32) })
-  const oldKey = key('old')
-  const newKey = key('new')
-  const SECRET = 'the secret of the payload'
-
-  /** Leaves a job in flight in a process that is dead. */
-  async function orphan(jobRef: string, codec?: ReturnType<typeof aesGcmCodec>): Promise<string> {
-    const monitor = await fixture.started(codec === undefined ? {} : { codec })
-    const task = await monitor.register({ payload: { SECRET }, jobRef })
-    const { rows } = await sql<{ payload: string }>`
-      select payload from holdfast_tasks where job_ref = ${jobRef}`.execute(fixture.db)
-    await sql`update holdfast_tasks set process_id = 'h:1:gone' where id = ${task.id}`.execute(fixture.db)
-    await monitor.stop({ drain: 0 })
-    return rows[0]!.payload
-  }
-
-  const bodies = async () =>
-    (await sql<{ ref: string; body: string }>`select ref, body from jobs order by ref`.execute(fixture.db))
-      .rows
-
-  const body = JSON.stringify({ SECRET })
-
-  it('can’t be read in the database, and come back decoded; those from before encryption too', async () => {
-    const stored = await orphan('sealed', aesGcmCodec({ keys: [oldKey] }))
-    expect(stored).toMatch(/^hf1:old:/)
-    expect(stored).not.toContain('secret')
-    expect(Buffer.from(stored.split(':')[2]!, 'base64url').toString()).not.toContain('secret')
-    expect(await orphan('plain')).toBe(body)
-    await fixture.started({ codec: aesGcmCodec({ keys: [oldKey] }) })
-    await rowsGone()
-    expect(await bodies()).toEqual([
-      { ref: 'plain', body },
-      { ref: 'sealed', body },
-    ])
-  })
-
-  it('are written under the first key, and read under any', async () => {
-    const before = await orphan('before', aesGcmCodec({ keys: [oldKey] }))
-    const after = await orphan('after', aesGcmCodec({ keys: [newKey, oldKey] }))
-    expect([before, after].map((stored) => stored.split(':')[1])).toEqual(['old', 'new'])
-    await fixture.started({ codec: aesGcmCodec({ keys: [newKey, oldKey] }) })
-    await rowsGone()
-    expect(await bodies()).toEqual([
-      { ref: 'after', body },
-      { ref: 'before', body },
-    ])
-  })
-
-  it('under a key nobody here has go to quarantine as they are, and are retried once the key is there', async () => {
-    const stored = await orphan('sealed', aesGcmCodec({ keys: [oldKey] }))
-    const without = await fixture.started({ codec: aesGcmCodec({ keys: [newKey] }) })
-    await rowsGone()
-    const [entry] = await quarantinedRows()
-    expect(entry).toMatchObject({ job_ref: 'sealed', payload: stored })
-    expect(entry!.reason).toContain('encrypted with key "old"')
-    expect(entry!.last_error).toContain('HOLDFAST_PAYLOAD: ')
-    expect(await without.quarantine.get(entry!.id)).toMatchObject({
-      payload: undefined,
-      payloadError: expect.stringContaining('encrypted with key "old"'),
-      stored,
-    })
-    await expect(without.quarantine.retry(entry!.id)).rejects.toMatchObject({ code: 'HOLDFAST_PAYLOAD' })
-    expect(await quarantinedRows()).toHaveLength(1)
-
-    const withKey = fixture.monitor({ codec: aesGcmCodec({ keys: [newKey, oldKey] }) })
-    expect((await withKey.quarantine.get(entry!.id))?.payload).toEqual({ SECRET })
-    await withKey.quarantine.retry(entry!.id)
-    expect(await bodies()).toEqual([{ ref: 'sealed', body }])
-    expect(await quarantinedRows()).toEqual([])
-  })
-
-  it('that a release brings are encrypted too', async () => {
-    const codec = aesGcmCodec({ keys: [oldKey] })
-    const failing = new Set(['a'])
-    const monitor = await fixture.started({ codec, adapters: [tableQueueAdapter({ failing })] })
-    const task = await monitor.register({ payload: null, jobRef: 'a' })
-    await task.release({ payload: { SECRET } })
-    const { rows } = await sql<{ payload: string }>`select payload from holdfast_tasks`.execute(fixture.db)
-    expect(rows).toEqual([{ payload: expect.stringMatching(/^hf1:old:/) }])
-    failing.clear()
-    await rowsGone()
-    expect(await bodies()).toEqual([{ ref: 'a', body }])
   })
 })

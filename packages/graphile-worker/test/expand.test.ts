@@ -59,6 +59,15 @@ describe('the row of a dead pool', () => {
     ])
   })
 
+  it('says of those that are tried again that they had not begun: a row of their own comes first', async () => {
+    await sql`update graphile_worker._private_jobs set attempts = 2 where id = 2`.execute(fixture.db)
+    expect(await expand([{ kind: 'guard', lockIds: ['dead'], marksStarts: false }])).toEqual([
+      { row: 'guard', jobRef: '1', started: true },
+      { row: 'guard', jobRef: '2', started: false },
+      { row: 'guard', jobRef: '3', started: true },
+    ])
+  })
+
   it('leaves out those that have a row of their own, beside it or anywhere else', async () => {
     const guard = { kind: 'guard', lockIds: ['dead'], marksStarts: true } as const
     expect(await expand([{ kind: 'started', jobId: '1', lockId: 'dead' }, guard], ['3'])).toEqual([

@@ -30,7 +30,12 @@ export class Child {
   constructor(script: string | URL, { options, env, execArgv = EXEC_ARGV, threads }: ChildOptions = {}) {
     this.process = fork(String(script).endsWith('.ts') ? compiled(script, threads) : script, {
       execArgv: [...execArgv],
-      env: { ...process.env, ...env, CHILD_OPTIONS: JSON.stringify(options ?? {}) },
+      env: {
+        ...process.env,
+        ...env,
+        HOLDFAST_CHAOS: import.meta.url,
+        CHILD_OPTIONS: JSON.stringify(options ?? {}),
+      },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     alive.add(this.process)

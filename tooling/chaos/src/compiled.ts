@@ -21,11 +21,29 @@ export function compiled(file: string | URL, beside: readonly URL[] = []): URL {
   return url
 }
 
+const load = createRequire(import.meta.url)
+
+/**
+ * What is compiled into a script, since loading its many files takes longer than all the rest. Not where the leg has
+ * another Kysely: `hooks/kysely.mjs` would not see it.
+ */
+function bundled(root: string): Record<string, string> {
+  if (process.env.HOLDFAST_TEST_KYSELY) return {}
+  const core = join(root, 'node_modules/@holdfast/core/dist/index.js')
+  return {
+    kysely: load.resolve('kysely').replace('/dist/cjs/', '/dist/esm/'),
+    '@holdfast/chaos': fileURLToPath(new URL('./index.js', import.meta.url)),
+    ...(existsSync(core) ? { '@holdfast/core': core } : {}),
+  }
+}
+
 function compile(files: readonly string[]): string {
   const root = packageOf(files[0]!)
-  const folder = join(root, 'node_modules/.cache/holdfast-children', relative(root, dirname(files[0]!)))
+  const leg = process.env.HOLDFAST_TEST_KYSELY || 'installed'
+  const cache = join(root, 'node_modules/.cache/holdfast-children', leg)
+  const folder = join(cache, relative(root, dirname(files[0]!)))
   // When needed only: children load this module too.
-  const { buildSync }: typeof import('esbuild') = createRequire(import.meta.url)('esbuild')
+  const { buildSync }: typeof import('esbuild') = load('esbuild')
   const { outputFiles } = buildSync({
     entryPoints: [...files],
     entryNames: '[name]',
@@ -33,6 +51,7 @@ function compile(files: readonly string[]): string {
     outExtension: { '.js': '.mjs' },
     bundle: true,
     packages: 'external',
+    alias: bundled(root),
     // `sideEffects: false` is said of the published build; a script may import another for what it does.
     ignoreAnnotations: true,
     platform: 'node',

@@ -21,8 +21,8 @@ export interface GraphileJob extends OrphanedJob {
 
 /**
  * A guard row stands for whatever its locks hold; the other rows for one job each. A job with a row of its own, in this
- * batch or anywhere else, is left out of its guard's: so of a pool that marks starts only jobs that had not begun are
- * left. Own rows sort before their guard (a UUID before a lock id), and are mostly gone when it comes.
+ * batch or anywhere else, is left out of its guard's: so of a pool that marks starts, and of those that are tried again,
+ * only jobs that had not begun are left. Own rows sort before their guard (a UUID before a lock id), and are mostly gone when it comes.
  */
 export async function expandOrphans(
   run: Run,
@@ -50,7 +50,9 @@ export async function expandOrphans(
         const end = ends.get(id)
         const ended = end?.attempts === attempts ? { end } : {}
         const detail = { lockIds: payload.lockIds, ...ended }
-        return { orphan, jobRef: id, started: 'end' in ended || !payload.marksStarts, detail }
+        // One that is tried again has a row before it begins: without, it still waited for its turn among suspects.
+        const started = 'end' in ended || (!payload.marksStarts && attempts <= 1)
+        return { orphan, jobRef: id, started, detail }
       })
   })
   return [...own, ...guarded]
