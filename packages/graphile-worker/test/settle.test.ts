@@ -210,6 +210,7 @@ describe('SIGTERM while the application stops its runner itself', () => {
       runner: { noHandleSignals: false },
       preset: { worker: { gracefulShutdownAbortTimeout: 60_000 } },
       stopsOnSigterm: true,
+      pollInterval: 500,
       monitor: { orphanThreshold: 3_600_000 },
     })
     for (const task of ['guarded', 'tracked'] as const) {

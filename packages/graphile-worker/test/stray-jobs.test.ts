@@ -98,6 +98,7 @@ describe('a job that is locked by a pool that was never told of it', () => {
     ])
     await until(() => survivor.output.includes(`gave back jobs that dead pools had locked: ${stray}`))
     // That of a row is left to the row.
+    await until(async () => (await fixture.jobs()).length === 1)
     expect(await fixture.jobs()).toEqual([expect.objectContaining({ id: registered, lockedBy: lockId })])
   })
 })
