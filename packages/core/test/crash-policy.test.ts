@@ -5,7 +5,7 @@ import type { CrashPolicy, DecidedJob, QueueAdapter } from '../src/index.js'
 import { Fixture, refs } from './support/fixture.js'
 import { addProcess, addTask } from './support/rows.js'
 import { dialect } from './support/sql.js'
-import { enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
+import { enqueuedRefs, rowsGone, tableQueueAdapter } from './support/table-queue.js'
 
 describe('what becomes of a job that crashed', () => {
   let fixture: Fixture
@@ -28,8 +28,6 @@ describe('what becomes of a job that crashed', () => {
     sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
       values ('table', ${jobRef}, ${count}, ${dialect.now})`.execute(fixture.db)
 
-  const rowsGone = () => until(async () => (await taskRows(fixture.db)).length === 0, { what: 'rows end' })
-
   const quarantined = async () =>
     (await sql`select job_ref, reason, crashes from holdfast_quarantine order by job_ref`.execute(fixture.db))
       .rows
@@ -48,7 +46,7 @@ describe('what becomes of a job that crashed', () => {
   ])('is what onCrash says: %s', async (_, onCrash, enqueued, reason) => {
     await orphans(['a'])
     await fixture.started({ onCrash })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(await enqueuedRefs(fixture.db)).toEqual(enqueued)
     expect(await quarantined()).toEqual(reason === undefined ? [] : [{ job_ref: 'a', reason, crashes: 1 }])
   })
@@ -63,7 +61,7 @@ describe('what becomes of a job that crashed', () => {
         return 'quarantine'
       },
     })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(asked).toEqual([['a', 'a', 'crash', 2]])
   })
 
@@ -93,7 +91,7 @@ describe('what becomes of a job that crashed', () => {
         },
       ])
       broken = false
-      await rowsGone()
+      await rowsGone(fixture.db)
       expect(await enqueuedRefs(fixture.db)).toEqual(['a', 'b', 'c'])
     },
   )
@@ -107,7 +105,7 @@ describe('what becomes of a job that crashed', () => {
     })
     const causes: unknown[] = []
     survivor.on('error', ({ cause }) => causes.push(cause))
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(causes).toEqual([expect.objectContaining({ code: 'HOLDFAST_ADAPTER_TIMEOUT' })])
     expect(await enqueuedRefs(fixture.db)).toEqual(['a'])
   })
@@ -117,7 +115,7 @@ describe('what becomes of a job that crashed', () => {
     await orphans(['again'], 'requeue')
     await orphans(['none'])
     await fixture.started({ onCrash: ({ jobRef }) => (jobRef === 'none' ? 'requeue' : 'quarantine') })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(await enqueuedRefs(fixture.db)).toEqual(['again', 'none'])
     expect(await quarantined()).toEqual([expect.objectContaining({ job_ref: 'kept' })])
   })
@@ -144,7 +142,7 @@ describe('what becomes of a job that crashed', () => {
         return 'requeue'
       },
     })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(asked).toBe(0)
     expect(await enqueuedRefs(fixture.db)).toEqual([])
     const reason = 'in flight in 4 dying processes, more than maxRecoveries (3) allows'
@@ -174,7 +172,7 @@ describe('what becomes of a job that crashed', () => {
       maxRecoveries: 10,
       recoveryRate: Number.POSITIVE_INFINITY,
     })
-    await rowsGone()
+    await rowsGone(fixture.db)
     const pauses = (crashes: number): number[] =>
       seen
         .filter((job) => job.crashes === crashes)

@@ -1,19 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { aesGcmCodec } from '../src/index.js'
 import { Fixture } from './support/fixture.js'
 import { quarantinedRows } from './support/quarantine.js'
-import { tableQueueAdapter, taskRows } from './support/table-queue.js'
+import { rowsGone, tableQueueAdapter } from './support/table-queue.js'
 
 let fixture: Fixture
 beforeEach(async () => {
   fixture = await Fixture.create()
 })
 afterEach(() => fixture[Symbol.asyncDispose]())
-
-const rowsGone = () => until(async () => (await taskRows(fixture.db)).length === 0, { what: 'rows end' })
 
 describe('encrypted payloads', () => {
   const key = (id: string) => ({ id, key: randomBytes(32) })
@@ -45,7 +42,7 @@ describe('encrypted payloads', () => {
     expect(Buffer.from(stored.split(':')[2]!, 'base64url').toString()).not.toContain('secret')
     expect(await orphan('plain')).toBe(body)
     await fixture.started({ codec: aesGcmCodec({ keys: [oldKey] }) })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(await bodies()).toEqual([
       { ref: 'plain', body },
       { ref: 'sealed', body },
@@ -57,7 +54,7 @@ describe('encrypted payloads', () => {
     const after = await orphan('after', aesGcmCodec({ keys: [newKey, oldKey] }))
     expect([before, after].map((stored) => stored.split(':')[1])).toEqual(['old', 'new'])
     await fixture.started({ codec: aesGcmCodec({ keys: [newKey, oldKey] }) })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(await bodies()).toEqual([
       { ref: 'after', body },
       { ref: 'before', body },
@@ -67,7 +64,7 @@ describe('encrypted payloads', () => {
   it('under a key nobody here has go to quarantine as they are, and are retried once the key is there', async () => {
     const stored = await orphan('sealed', aesGcmCodec({ keys: [oldKey] }))
     const without = await fixture.started({ codec: aesGcmCodec({ keys: [newKey] }) })
-    await rowsGone()
+    await rowsGone(fixture.db)
     const [entry] = await quarantinedRows(fixture.db)
     expect(entry).toMatchObject({ job_ref: 'sealed', payload: stored })
     expect(entry!.reason).toContain('encrypted with key "old"')
@@ -96,7 +93,7 @@ describe('encrypted payloads', () => {
     const { rows } = await sql<{ payload: string }>`select payload from holdfast_tasks`.execute(fixture.db)
     expect(rows).toEqual([{ payload: expect.stringMatching(/^hf1:old:/) }])
     failing.clear()
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(await bodies()).toEqual([{ ref: 'a', body }])
   })
 })

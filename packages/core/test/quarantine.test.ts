@@ -6,15 +6,13 @@ import { calls, createElsewhere, elsewhereAdapter, type Point, queuedRefs } from
 import { Fixture, refs } from './support/fixture.js'
 import { quarantine, quarantinedRows } from './support/quarantine.js'
 import { addProcess, addTask } from './support/rows.js'
-import { enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
+import { enqueuedRefs, rowsGone, tableQueueAdapter } from './support/table-queue.js'
 
 let fixture: Fixture
 beforeEach(async () => {
   fixture = await Fixture.create()
 })
 afterEach(() => fixture[Symbol.asyncDispose]())
-
-const rowsGone = () => until(async () => (await taskRows(fixture.db)).length === 0, { what: 'rows end' })
 
 describe('the quarantine', () => {
   it('is listed the latest first, page by page, for all queues or one', async () => {
@@ -104,7 +102,7 @@ describe('the quarantine', () => {
         },
       },
     })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect(await quarantinedRows(fixture.db)).toEqual(
       [
         ['exhausted', 'no attempts left', 'the process died with it in flight: h:1:dead'],
@@ -125,7 +123,7 @@ describe('the quarantine', () => {
             : { kind: 'quarantined', jobRef: 'b again' },
       )
     await fixture.started({ adapters: [{ ...tableQueueAdapter(), recover }] })
-    await rowsGone()
+    await rowsGone(fixture.db)
     expect((await quarantinedRows(fixture.db)).map(({ job_ref }) => job_ref)).toEqual(['a again', 'b again'])
     const { rows } = await sql`select job_ref, count from holdfast_crashes order by job_ref`.execute(
       fixture.db,

@@ -1,4 +1,4 @@
-import type { AnyDatabase } from '@holdfast/chaos'
+import { type AnyDatabase, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import type { QueueAdapter } from '../../src/index.js'
 import { dialect } from './sql.js'
@@ -45,6 +45,11 @@ export function tableQueueAdapter({ name = 'table', failing }: TableQueueOptions
 export async function enqueuedRefs(db: AnyDatabase): Promise<string[]> {
   const { rows } = await sql<{ ref: string }>`select ref from enqueued order by ref`.execute(db)
   return rows.map(({ ref }) => ref)
+}
+
+/** Waits until no task is in flight. */
+export async function rowsGone(db: AnyDatabase): Promise<void> {
+  await until(async () => (await taskRows(db)).length === 0, { what: 'rows end' })
 }
 
 export async function taskRows(
