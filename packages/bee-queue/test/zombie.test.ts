@@ -1,7 +1,6 @@
-import { until } from '@holdfast/chaos'
+import { type LedgerEntry, until } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
-import type { Entry } from './support/ledger.js'
 
 describe('a worker that stands still', () => {
   let fixture: Fixture
@@ -32,7 +31,7 @@ describe('a worker that stands still', () => {
       )
       await fixture.settled()
       await zombie.message('evicted')
-      const ends = (): Entry[] => {
+      const ends = (): LedgerEntry[] => {
         const { ledger } = fixture
         return [...ledger.entries('failed'), ...(way === 'track' ? ledger.entries('succeeded') : [])]
       }

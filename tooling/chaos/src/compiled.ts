@@ -29,11 +29,15 @@ const load = createRequire(import.meta.url)
  */
 function bundled(root: string): Record<string, string> {
   if (process.env.HOLDFAST_TEST_KYSELY) return {}
-  const core = join(root, 'node_modules/@holdfast/core/dist/index.js')
+  const built = (name: string, file: string): Record<string, string> => {
+    const path = join(root, 'node_modules/@holdfast', file)
+    return existsSync(path) ? { [name]: path } : {}
+  }
   return {
     kysely: load.resolve('kysely').replace('/dist/cjs/', '/dist/esm/'),
     '@holdfast/chaos': fileURLToPath(new URL('./index.js', import.meta.url)),
-    ...(existsSync(core) ? { '@holdfast/core': core } : {}),
+    ...built('@holdfast/core', 'core/dist/index.js'),
+    ...built('@holdfast/adapter-testkit/worker', 'adapter-testkit/dist/worker.js'),
   }
 }
 

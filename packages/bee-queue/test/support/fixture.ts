@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { Child, freshDatabase, requiredUrl, type TestDatabase, until } from '@holdfast/chaos'
+import { Child, freshDatabase, Ledger, requiredUrl, type TestDatabase, until } from '@holdfast/chaos'
 import { migrate } from '@holdfast/core'
 import { sql } from 'kysely'
 import { BeeQueue, type Job, type Queue, redisOf } from './bee.js'
-import { Ledger } from './ledger.js'
 import type { Work, WorkerOptions } from './worker.js'
 
 const { createClient } = createRequire(import.meta.url)('redis')

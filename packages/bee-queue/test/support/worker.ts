@@ -1,9 +1,8 @@
 // A process that works on bee-queue's jobs with Holdfast: to be killed, paused and stopped.
-import { childOptions, connect } from '@holdfast/chaos'
+import { childOptions, connect, Ledger } from '@holdfast/chaos'
 import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import { beeQueueAdapter, type ProtectedJob } from '../../src/index.js'
 import { BeeQueue, type ClientKind, type Queue, redisOf } from './bee.js'
-import { Ledger } from './ledger.js'
 import { TIMES } from './times.js'
 
 export interface WorkerOptions {

@@ -2,10 +2,11 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFil
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-export interface Entry {
-  readonly what: 'start' | 'finish' | 'aborted' | 'succeeded' | 'failed' | 'retrying'
-  readonly queue: string
+export interface LedgerEntry {
+  readonly what: string
+  /** Which job did it. */
   readonly job: string
+  readonly queue?: string
   readonly pid: number
   readonly detail?: unknown
 }
@@ -24,15 +25,15 @@ export class Ledger {
     return join(this.folder, 'ledger')
   }
 
-  note(entry: Omit<Entry, 'pid'>): void {
+  note(entry: Omit<LedgerEntry, 'pid'>): void {
     appendFileSync(this.#file, `\n${JSON.stringify({ ...entry, pid: process.pid })};\n`)
   }
 
-  entries(what?: Entry['what'], job?: string): Entry[] {
+  entries(what?: string, job?: string): LedgerEntry[] {
     const lines = readFileSync(this.#file, 'utf8').split('\n')
     // Without its end, a line is still being written, or its writer was killed over it.
     const whole = lines.filter((line) => line.endsWith(';'))
-    const entries = whole.map((line) => JSON.parse(line.slice(0, -1)) as Entry)
+    const entries = whole.map((line) => JSON.parse(line.slice(0, -1)) as LedgerEntry)
     return entries.filter(
       (entry) => (what === undefined || entry.what === what) && (job === undefined || entry.job === job),
     )

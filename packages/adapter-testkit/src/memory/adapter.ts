@@ -1,0 +1,122 @@
+import {
+  type DecidedJob,
+  HoldfastError,
+  type JobOutcome,
+  type QueueAdapter,
+  type TaskHandle,
+  type TaskMonitor,
+} from '@holdfast/core'
+import type { MemoryJob } from './job-table.js'
+import type { MemoryQueue } from './queue.js'
+
+/** A handler, and what it is given beside the job. */
+export type MemoryHandler = (job: MemoryJob, task: TaskHandle) => Promise<unknown>
+
+/** What a task row holds of a job. */
+interface Payload {
+  readonly kind: 'track' | 'handOff'
+  readonly job: MemoryJob
+}
+
+export interface MemoryAdapter extends QueueAdapter {
+  /** The job stays active in the queue while the handler runs. */
+  track(handler: MemoryHandler): (job: MemoryJob) => Promise<void>
+  /** The job ends for the queue once it is registered; the handler goes on. */
+  handOff(handler: MemoryHandler): (job: MemoryJob) => Promise<void>
+}
+
+/** The reference adapter: what the kit asks for, and nothing else. */
+export function memoryAdapter({
+  queue,
+  name = 'memory',
+}: {
+  queue: MemoryQueue
+  name?: string
+}): MemoryAdapter {
+  let monitor!: TaskMonitor
+  return Object.freeze<MemoryAdapter>({
+    name,
+    capabilities: Object.freeze({ atomicRecovery: false, preservesJobId: true, delay: true }),
+    recover: (jobs) => Promise.all(jobs.map((job) => recoverJob(queue, job))),
+    onStart(started) {
+      monitor = started
+    },
+    onStop: () => queue.stop(),
+    track: (handler) => async (job) => {
+      const payload: Payload = { kind: 'track', job }
+      const task = await monitor.register({ queue: name, jobRef: job.id, payload })
+      try {
+        await handler(job, task)
+        await queue.complete(job)
+      } catch (error) {
+        if (task.signal.aborted) return giveBack(task)
+        await queue.fail(job, String(error))
+      }
+      await end(task)
+    },
+    handOff: (handler) => async (job) => {
+      const payload: Payload = { kind: 'handOff', job }
+      const task = await monitor.register({ queue: name, jobRef: job.id, payload })
+      // Before it can fail, which puts it back.
+      await queue.complete(job)
+      void goOn(queue, job, task, handler)
+    },
+  })
+}
+
+/** Works on a job that has ended for its queue. */
+async function goOn(
+  queue: MemoryQueue,
+  job: MemoryJob,
+  task: TaskHandle,
+  handler: MemoryHandler,
+): Promise<void> {
+  try {
+    await handler(job, task)
+  } catch (error) {
+    if (task.signal.aborted) return giveBack(task)
+    const attempts = job.attempts + 1
+    if (attempts < job.maxAttempts) await queue.restore({ ...job, attempts }, task.id)
+    else await queue.bury({ ...job, attempts }, String(error))
+  }
+  await end(task)
+}
+
+/** The row goes when the queue knows of the end. */
+async function end(task: TaskHandle): Promise<void> {
+  await task.complete().catch(ignoreLost)
+}
+
+/** It did not fail by itself: the process stops, or others may have the job. If none has, it comes back at once. */
+async function giveBack(task: TaskHandle): Promise<void> {
+  await task.release().catch(ignoreLost)
+}
+
+/** Others have the job by now, and it is theirs to end; a database that is away is told of it later. */
+function ignoreLost(error: unknown): void {
+  if (!HoldfastError.is(error)) throw error
+}
+
+async function recoverJob(
+  queue: MemoryQueue,
+  { orphan, decision, recoveryId }: DecidedJob,
+): Promise<JobOutcome> {
+  try {
+    const { kind, job } = orphan.payload as Payload
+    if (decision.kind === 'quarantine') {
+      const found = await queue.bury(job, decision.reason)
+      return found === 'buried' ? { kind: 'quarantined' } : { kind: 'alreadyThere' }
+    }
+    const requeued: JobOutcome = { kind: 'requeued', jobRef: job.id }
+    const found = await queue.release(job, decision.notBefore)
+    if (found === 'released') return requeued
+    if (found === 'waiting' || found === 'active') return { kind: 'alreadyThere' }
+    const isDone = found === 'failed' || (found === 'completed' && kind === 'track')
+    if (isDone && orphan.cause !== 'retry') return { kind: 'finished' }
+    // Handed off, retried by a person, or lost by the queue.
+    const before = await queue.restore(job, recoveryId, decision.notBefore)
+    return before === 'waiting' || before === 'active' ? { kind: 'alreadyThere' } : requeued
+  } catch (error) {
+    return { kind: 'failed', error }
+  }
+}

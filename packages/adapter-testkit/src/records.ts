@@ -1,0 +1,74 @@
+import { type Kysely, sql } from 'kysely'
+
+export interface TaskRow {
+  readonly processId: string
+  readonly jobRef: string | null
+  readonly lastError: string | null
+}
+
+export interface RecoveryRow {
+  readonly jobRef: string | null
+  readonly newJobRef: string | null
+  readonly outcome: string
+  readonly fromProcess: string
+}
+
+/** What Holdfast's own tables say. */
+export class Records {
+  // biome-ignore lint/suspicious/noExplicitAny: any schema
+  constructor(private readonly db: Kysely<any>) {}
+
+  async tasks(): Promise<TaskRow[]> {
+    return (
+      await sql<TaskRow>`
+        select process_id as ${sql.id('processId')}, job_ref as ${sql.id('jobRef')}, last_error as ${sql.id('lastError')}
+        from holdfast_tasks order by process_id, id`.execute(this.db)
+    ).rows
+  }
+
+  async tasksOf(processId: string): Promise<TaskRow[]> {
+    return (await this.tasks()).filter((row) => row.processId === processId)
+  }
+
+  /** Oldest first. */
+  async recoveries(): Promise<RecoveryRow[]> {
+    return (
+      await sql<RecoveryRow>`
+        select job_ref as ${sql.id('jobRef')}, new_job_ref as ${sql.id('newJobRef')}, outcome,
+          from_process as ${sql.id('fromProcess')}
+        from holdfast_recoveries order by recovered_at`.execute(this.db)
+    ).rows
+  }
+
+  async quarantine(): Promise<{ id: string; jobRef: string | null; reason: string }[]> {
+    return (
+      await sql<{ id: string; jobRef: string | null; reason: string }>`
+        select id, job_ref as ${sql.id('jobRef')}, reason from holdfast_quarantine`.execute(this.db)
+    ).rows
+  }
+
+  /** How often each job crashed. */
+  async crashes(): Promise<Map<string, number>> {
+    const { rows } = await sql<{ ref: string; count: number }>`
+      select job_ref as ref, count from holdfast_crashes`.execute(this.db)
+    return new Map(rows.map(({ ref, count }) => [ref, Number(count)]))
+  }
+
+  /** Declares a process dead, as another that judges it would. */
+  async declareDead(processId: string): Promise<void> {
+    await sql`update holdfast_processes set state = 'dead' where process_id = ${processId}`.execute(this.db)
+  }
+
+  /** Makes the payload of a task one that no adapter knows. */
+  async spoil(jobRef: string): Promise<void> {
+    await sql`update holdfast_tasks set payload = '{"nothing":"of any adapter"}' where job_ref = ${jobRef}`.execute(
+      this.db,
+    )
+  }
+
+  async state(processId: string): Promise<string | undefined> {
+    const { rows } = await sql<{ state: string }>`
+      select state from holdfast_processes where process_id = ${processId}`.execute(this.db)
+    return rows[0]?.state
+  }
+}

@@ -1,0 +1,27 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Ledger } from '@holdfast/chaos'
+import type { Work } from './setup.js'
+
+/** A gate that opens for one process alone. */
+export const gateOf = (gate: string, pid: number): string => `${gate}-${pid}`
+
+/** What every job of the tests does: it tells the ledger, and waits for its gate. */
+export async function doWork(ledger: Ledger, work: Work, signal?: AbortSignal): Promise<void> {
+  const { key, gate, listens, fails = 0, kill, body } = work
+  const note = (what: string, detail?: unknown): void => ledger.note({ what, job: key, detail })
+  note('start', body === undefined ? undefined : { body })
+  if (kill) {
+    process.kill(process.pid, 'SIGKILL')
+    await new Promise(() => undefined)
+  }
+  signal?.addEventListener('abort', () => note('aborted', codeOf(signal.reason)))
+  if (signal?.aborted) note('aborted', codeOf(signal.reason))
+  while (gate !== undefined && !ledger.isOpen(gate) && !ledger.isOpen(gateOf(gate, process.pid))) {
+    if (listens) signal?.throwIfAborted()
+    await delay(20)
+  }
+  if (ledger.entries('start', key).length <= fails) throw new Error(`fails as it was told: ${key}`)
+  note('finish')
+}
+
+const codeOf = (reason: unknown): string => String((reason as { code?: unknown } | undefined)?.code ?? reason)

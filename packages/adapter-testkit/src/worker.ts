@@ -1,0 +1,87 @@
+// The side of the kit that runs in a worker's process.
+import { childOptions, connect, Ledger } from '@holdfast/chaos'
+import { type QueueAdapter, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
+import type { Kysely } from 'kysely'
+import { dieAtWrite } from './die-at-write.js'
+import type { Way, Work } from './setup.js'
+import { doWork } from './work.js'
+
+export type { Way, Work } from './setup.js'
+
+/** What a worker's process is told. */
+export interface WorkerContext<Options = unknown> {
+  /** The monitor's database. */
+  // biome-ignore lint/suspicious/noExplicitAny: any schema
+  readonly db: Kysely<any>
+  /** Its URL. */
+  readonly url: string
+  /** What `setup()` answered as `options`. */
+  readonly options: Options
+  readonly way: Way
+  /** How many jobs it must be able to run at once. */
+  readonly concurrency: number
+  /** The handler of every job: `data` as the queue delivered it, and the signal that the adapter gives to handlers. */
+  handler(data: unknown, signal?: AbortSignal): Promise<void>
+}
+
+/** A worker that is ready to work. */
+export interface ReadyWorker {
+  readonly adapter: QueueAdapter
+  /** Begins to take jobs. Called when the monitor has started; resolves when added jobs will be taken. */
+  work(): void | Promise<void>
+  /** Called when the monitor has stopped. The process must then end by itself. */
+  close?(): void | Promise<void>
+}
+
+interface WorkerOptions {
+  readonly url: string
+  readonly ledger: string
+  readonly way: Way
+  readonly concurrency: number
+  readonly options: unknown
+  readonly monitor: Partial<TaskMonitorOptions>
+  /** Takes no jobs. */
+  readonly idle: boolean
+}
+
+type Message =
+  | { readonly type: 'stop'; readonly drain: number }
+  | { readonly type: 'sweep'; readonly dieAtWrite?: number }
+
+/** Runs the process of a worker: the whole of a kit's worker module. */
+export async function runWorker<Options = unknown>(
+  start: (context: WorkerContext<Options>) => ReadyWorker | Promise<ReadyWorker>,
+): Promise<void> {
+  const {
+    url,
+    ledger: folder,
+    way,
+    concurrency,
+    options,
+    monitor: times,
+    idle,
+  }: WorkerOptions = childOptions()
+  const ledger = new Ledger(folder)
+  const db = connect(url, 4)
+  const handler = (data: unknown, signal?: AbortSignal): Promise<void> => doWork(ledger, data as Work, signal)
+  const worker = await start({ db, url, options: options as Options, way, concurrency, handler })
+  const logger = { warn: () => undefined, error: (text: string) => console.error(text) }
+  const monitor = new TaskMonitor({ db, adapters: [worker.adapter], logger, ...times })
+  process.on('message', async (message: Message) => {
+    if (message.type === 'sweep') {
+      if (message.dieAtWrite !== undefined) dieAtWrite(message.dieAtWrite)
+      await monitor.cleanupOrphanedTasks()
+      process.send?.({ type: 'swept' })
+      return
+    }
+    await monitor.stop({ drain: message.drain })
+    process.send?.({ type: 'handedOver' })
+    await worker.close?.()
+    await db.destroy()
+    process.send?.({ type: 'stopped' })
+    process.disconnect()
+  })
+  await monitor.start()
+  if (!idle) await worker.work()
+  process.send?.({ type: 'ready', processId: monitor.processId })
+}
