@@ -62,7 +62,9 @@ function checkObject(value: object, path: string, above: Set<object>): void {
     const type = value.constructor?.name ?? 'class instance'
     throw refuse(path, `a ${type}`, 'it would not come back as one; convert it to plain JSON first')
   }
-  if ('toJSON' in value) throw refuse(path, 'an object with toJSON', 'it would be stored as something else')
+  if ('toJSON' in value && typeof value.toJSON === 'function') {
+    throw refuse(path, 'an object with toJSON', 'it would be stored as something else')
+  }
   above.add(value)
   // Object.keys skips the holes of a sparse array, which JSON turns into null.
   const entries = isArray ? Array.from(value, (item, index) => [index, item] as const) : Object.entries(value)

@@ -2,6 +2,8 @@ import {
   type DecidedJob,
   HoldfastError,
   type JobOutcome,
+  PayloadError,
+  PayloadTooLargeError,
   type QueueAdapter,
   type TaskHandle,
   type TaskMonitor,
@@ -43,8 +45,8 @@ export function memoryAdapter({
     },
     onStop: () => queue.stop(),
     track: (handler) => async (job) => {
-      const payload: Payload = { kind: 'track', job }
-      const task = await monitor.register({ queue: name, jobRef: job.id, payload })
+      const task = await begin({ kind: 'track', job })
+      if (task === undefined) return
       try {
         await handler(job, task)
         await queue.complete(job)
@@ -55,14 +57,30 @@ export function memoryAdapter({
       await end(task)
     },
     handOff: (handler) => async (job) => {
-      const payload: Payload = { kind: 'handOff', job }
-      const task = await monitor.register({ queue: name, jobRef: job.id, payload })
+      const task = await begin({ kind: 'handOff', job })
+      if (task === undefined) return
       // Before it can fail, which puts it back.
       await queue.complete(job)
       void goOn(queue, job, task, handler)
     },
   })
+
+  /** Nothing runs that is not registered. */
+  async function begin(payload: Payload): Promise<TaskHandle | undefined> {
+    const { job } = payload
+    try {
+      return await monitor.register({ queue: name, jobRef: job.id, payload })
+    } catch (error) {
+      // Such a job can never be registered; all else passes.
+      if (PayloadError.is(error) || PayloadTooLargeError.is(error)) await queue.fail(job, error.message)
+      else await queue.release(job, RETRY_AFTER)
+      return undefined
+    }
+  }
 }
+
+/** Milliseconds before a job that could not be registered is tried again, here or elsewhere. */
+const RETRY_AFTER = 200
 
 /** Works on a job that has ended for its queue. */
 async function goOn(

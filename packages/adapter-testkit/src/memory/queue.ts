@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { MemoryJob, MemoryState, NewMemoryJob } from './job-table.js'
 
-type Handler = (job: MemoryJob) => Promise<unknown>
+type Deliver = (job: MemoryJob) => Promise<void>
 
 /** What one process sees of a `MemoryQueueServer`. */
 export class MemoryQueue {
@@ -51,9 +51,9 @@ export class MemoryQueue {
     return this.#call('restore', { job, recoveryId, delay })
   }
 
-  /** Works on jobs, so many at a time, until `stop()`. What `handler` throws fails its job. */
-  work(concurrency: number, handler: Handler): void {
-    for (let n = 0; n < concurrency; n++) this.#loops.push(this.#work(handler))
+  /** Takes jobs, so many at a time, until `stop()`. `deliver` completes them, fails them or gives them back. */
+  work(concurrency: number, deliver: Deliver): void {
+    for (let n = 0; n < concurrency; n++) this.#loops.push(this.#work(deliver))
   }
 
   /** Takes no more jobs; what runs goes on. Resolves when no job can arrive any more. */
@@ -68,18 +68,13 @@ export class MemoryQueue {
     await Promise.all(this.#loops)
   }
 
-  async #work(handler: Handler): Promise<void> {
+  async #work(deliver: Deliver): Promise<void> {
     while (!this.#closing.signal.aborted) {
       const asked = this.#take()
       this.#asked.add(asked)
       const job = await asked.finally(() => this.#asked.delete(asked))
       if (job === null) continue
-      try {
-        await handler(job)
-        await this.complete(job)
-      } catch (error) {
-        await this.fail(job, error instanceof Error ? error.message : String(error)).catch(() => undefined)
-      }
+      await deliver(job)
     }
   }
 
