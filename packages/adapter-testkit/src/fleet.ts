@@ -17,6 +17,8 @@ import type {
 import { TIMES } from './times.js'
 import { gateOf } from './work.js'
 
+const PATIENCE = 30_000
+
 export interface WorkerStart {
   /** @default the first of the adapter's */
   readonly way?: Way
@@ -47,8 +49,10 @@ export interface WorkerProcess {
   /** SIGSTOP. */
   pause(): void
   resume(): void
-  /** Stops its monitor, then itself; resolves when it has. */
+  /** Stops its monitor, then itself. Resolves when what it could not end has been given back. @param drain in ms */
   stop(drain?: number): Promise<void>
+  /** Resolves when it stops and its adapter says that it takes no more jobs. */
+  stopping(): Promise<void>
   /** One sweep; with `dieAtWrite` it kills itself before that many writes. False: it died. */
   sweep(dieAtWrite?: number): Promise<boolean>
 }
@@ -205,9 +209,9 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
   }
 
   /** Waits for a condition; says what the queue, the database and the workers show when it does not come true. */
-  async until(condition: () => unknown, what: string, timeout?: number): Promise<void> {
+  async until(condition: () => unknown, what: string): Promise<void> {
     try {
-      await until(condition, { what, ...(timeout === undefined ? {} : { timeout }) })
+      await until(condition, { what, timeout: this.options.patience ?? PATIENCE })
     } catch (error) {
       const [tasks, jobs] = [await this.records.tasks(), await this.queue.probes.list()]
       const outputs = this.#workers.map(({ pid, output }) => ({ pid, output: output.slice(-2_000) }))
@@ -265,6 +269,9 @@ function workerProcess(child: Child, processId: string): WorkerProcess {
     async stop(drain = 300) {
       child.send({ type: 'stop', drain })
       await child.message('handedOver')
+    },
+    async stopping() {
+      await child.message('stopping')
     },
     async sweep(dieAtWrite) {
       const swept = child.message('swept').then(() => true)

@@ -61,9 +61,8 @@ export class Records {
 
   /** Makes the payload of a task one that no adapter knows. */
   async spoil(jobRef: string): Promise<void> {
-    await sql`update holdfast_tasks set payload = '{"nothing":"of any adapter"}' where job_ref = ${jobRef}`.execute(
-      this.db,
-    )
+    const payload = JSON.stringify({ nothing: 'of any adapter' })
+    await sql`update holdfast_tasks set payload = ${payload} where job_ref = ${jobRef}`.execute(this.db)
   }
 
   async state(processId: string): Promise<string | undefined> {

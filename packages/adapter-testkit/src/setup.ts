@@ -136,6 +136,8 @@ export interface AdapterTestOptions<Queue extends TestQueue = TestQueue> {
    * databases; the suite runs on each. @default HOLDFAST_TESTKIT_DATABASES, separated by spaces
    */
   readonly databases?: readonly string[]
+  /** Milliseconds to wait at most for what must happen. @default 30000 */
+  readonly patience?: number
   /** Called for each area of tests. */
   setup(context: SetupContext): Promise<Queue>
   readonly samples?: readonly Sample<Queue>[]

@@ -66,7 +66,7 @@ export async function runWorker<Options = unknown>(
   const handler = (data: unknown, signal?: AbortSignal): Promise<void> => doWork(ledger, data as Work, signal)
   const worker = await start({ db, url, options: options as Options, way, concurrency, handler })
   const logger = { warn: () => undefined, error: (text: string) => console.error(text) }
-  const monitor = new TaskMonitor({ db, adapters: [worker.adapter], logger, ...times })
+  const monitor = new TaskMonitor({ db, adapters: [tellingOfStop(worker.adapter)], logger, ...times })
   process.on('message', async (message: Message) => {
     if (message.type === 'sweep') {
       if (message.dieAtWrite !== undefined) dieAtWrite(message.dieAtWrite)
@@ -84,4 +84,15 @@ export async function runWorker<Options = unknown>(
   await monitor.start()
   if (!idle) await worker.work()
   process.send?.({ type: 'ready', processId: monitor.processId })
+}
+
+/** Tells when the adapter has been told to take no more jobs, and says that it has done so. */
+function tellingOfStop(adapter: QueueAdapter): QueueAdapter {
+  return Object.freeze<QueueAdapter>({
+    ...adapter,
+    async onStop(monitor, signal) {
+      await adapter.onStop?.(monitor, signal)
+      process.send?.({ type: 'stopping' })
+    },
+  })
 }

@@ -65,12 +65,14 @@ export function fenced<Queue extends TestQueue>(suite: Suite<Queue>, way: Way): 
       await fleet.started(job, 1)
       if (way === 'handOff') await fleet.ended(job)
       await fleet.records.declareDead(worker.processId)
+      // So it ends its job before another has it, which must not be an end.
+      await fleet.until(() => fleet.aborts(job).length > 0, 'the signal aborts')
       await fleet.recover(monitor, worker.processId)
       return { worker, job }
     },
     (it) => {
-      it('is told by the signal of its job', async (fleet, { job }) => {
-        await fleet.until(() => fleet.aborts(job).length > 0, 'the signal aborts')
+      it('is told by the signal of its job', async (fleet, { worker, job }) => {
+        assert.equal(fleet.aborts(job)[0]!.pid, worker.pid)
       })
 
       it('works on under a new identity, on that job too', async (fleet, { worker, job }) => {

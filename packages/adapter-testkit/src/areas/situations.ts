@@ -34,6 +34,14 @@ export function situations<Queue extends TestQueue>(suite: Suite<Queue>, way: Wa
       return { jobs, outcomes, before }
     },
     (it) => {
+      it('has its own outcome, not that of another in its batch', async (_, { jobs, outcomes }) => {
+        const told = new Map(outcomes.map(({ jobRef, outcome }) => [jobRef, outcome]))
+        assert.deepEqual(
+          jobs.map(({ jobRef }) => told.get(jobRef)),
+          all.map(({ outcome }) => outcome),
+        )
+      })
+
       for (const [index, situation] of all.entries()) {
         const again = situation === held && index > 0 ? ', in the same batch' : ''
         it(`${situation.name}${again} is ${situation.outcome}`, async (fleet, { jobs, outcomes, before }) => {

@@ -18,8 +18,18 @@ export function stopping<Queue extends TestQueue>(suite: Suite<Queue>, way: Way)
       }
       const stopped = worker.stop(2_000)
       fleet.openGate('soon')
+      await worker.stopping()
+      const after = await fleet.add()
+      const states = new Set<string | undefined>()
+      let over = false
+      const watching = fleet.until(async () => {
+        states.add(await fleet.state(after))
+        return over
+      }, 'the process stops')
       await stopped
-      return { worker, short, long, after: await fleet.add() }
+      over = true
+      await watching
+      return { worker, short, long, after, states }
     },
     (it) => {
       it('lets end what ends while it drains', async (fleet, { short }) => {
@@ -33,7 +43,8 @@ export function stopping<Queue extends TestQueue>(suite: Suite<Queue>, way: Way)
         assert.deepEqual(await fleet.records.tasks(), [])
       })
 
-      it('takes no more jobs', async (fleet, { after }) => {
+      it('takes no more jobs', async (fleet, { after, states }) => {
+        assert.deepEqual([...states], ['runnable'])
         assert.equal(await fleet.state(after), 'runnable')
         assert.deepEqual(fleet.runs(after), [])
       })

@@ -25,14 +25,10 @@ async function recoverAll(
   fleet: Fleet,
   monitor: { cleanupOrphanedTasks(): Promise<unknown> },
 ): Promise<void> {
-  await fleet.until(
-    async () => {
-      await monitor.cleanupOrphanedTasks()
-      return (await fleet.records.tasks()).length === 0
-    },
-    'every task is recovered',
-    60_000,
-  )
+  await fleet.until(async () => {
+    await monitor.cleanupOrphanedTasks()
+    return (await fleet.records.tasks()).length === 0
+  }, 'every task is recovered')
 }
 
 /** What fails, fails alone, is told, and is tried again. */
@@ -133,14 +129,10 @@ export function trouble<Queue extends TestQueue>(suite: Suite<Queue>): void {
           'setup() must have the adapters of connect() go through `proxy(url)`',
         )
         for (const proxy of fleet.proxies) proxy.cut()
-        await fleet.until(
-          async () => {
-            await monitor.cleanupOrphanedTasks()
-            return failures.length > 0
-          },
-          'a failed recovery is told',
-          60_000,
-        )
+        await fleet.until(async () => {
+          await monitor.cleanupOrphanedTasks()
+          return failures.length > 0
+        }, 'a failed recovery is told')
         assert.equal((await fleet.records.tasksOf(processId)).length, 3)
         for (const proxy of fleet.proxies) proxy.mend()
       })
