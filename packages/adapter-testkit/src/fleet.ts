@@ -166,7 +166,7 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
       await monitor.cleanupOrphanedTasks()
       const state = await this.records.state(processId)
       if (state !== undefined && state !== 'dead') return false
-      return (await this.records.tasksOf(processId)).every(({ lastError }) => lastError !== null)
+      return (await this.records.tasksOf(processId)).every(({ postponed }) => postponed)
     }, `the tasks of ${processId} are recovered`)
   }
 

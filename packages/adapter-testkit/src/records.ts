@@ -4,6 +4,8 @@ export interface TaskRow {
   readonly processId: string
   readonly jobRef: string | null
   readonly lastError: string | null
+  /** Its recovery was tried, or put off, and is tried again later. */
+  readonly postponed: boolean
 }
 
 export interface RecoveryRow {
@@ -19,11 +21,11 @@ export class Records {
   constructor(private readonly db: Kysely<any>) {}
 
   async tasks(): Promise<TaskRow[]> {
-    return (
-      await sql<TaskRow>`
-        select process_id as ${sql.id('processId')}, job_ref as ${sql.id('jobRef')}, last_error as ${sql.id('lastError')}
-        from holdfast_tasks order by process_id, id`.execute(this.db)
-    ).rows
+    const { rows } = await sql<Omit<TaskRow, 'postponed'> & { retryAt: Date | null }>`
+      select process_id as ${sql.id('processId')}, job_ref as ${sql.id('jobRef')}, last_error as ${sql.id('lastError')},
+        retry_at as ${sql.id('retryAt')}
+      from holdfast_tasks order by process_id, id`.execute(this.db)
+    return rows.map(({ retryAt, ...row }) => ({ ...row, postponed: retryAt !== null }))
   }
 
   async tasksOf(processId: string): Promise<TaskRow[]> {
