@@ -202,10 +202,13 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
     )
   }
 
-  /** Waits until no task of this process is in flight; of none at all by default. */
+  /** Waits until no job has a task row of this process; of none at all by default. */
   async settled(processId?: string): Promise<void> {
     const rows = () => (processId === undefined ? this.records.tasks() : this.records.tasksOf(processId))
-    await this.until(async () => (await rows()).length === 0, 'no task is in flight')
+    await this.until(
+      async () => (await rows()).every(({ jobRef }) => jobRef === null),
+      'no task is in flight',
+    )
   }
 
   /** Waits for a condition; says what the queue, the database and the workers show when it does not come true. */

@@ -32,6 +32,13 @@ export class Records {
     return (await this.tasks()).filter((row) => row.processId === processId)
   }
 
+  /** Whether a task row has this text in its payload. */
+  async hasText(text: string): Promise<boolean> {
+    const { rows } = await sql`
+      select 1 as found from holdfast_tasks where payload like ${`%${text}%`}`.execute(this.db)
+    return rows.length > 0
+  }
+
   /** Oldest first. */
   async recoveries(): Promise<RecoveryRow[]> {
     return (

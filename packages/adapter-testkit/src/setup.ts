@@ -109,8 +109,8 @@ export interface Situation<Queue extends TestQueue> {
   readonly ways?: readonly Way[]
   /** Brings a dead worker's job into this situation, before its recovery. */
   arrange(queue: Queue, job: HeldJob, fleet: Fleet): Promise<void>
-  /** What the adapter must answer, as the history (`recoveries`) has it. */
-  readonly outcome: 'requeued' | 'alreadyThere' | 'finished' | 'superseded' | 'exhausted'
+  /** What the adapter must answer, as the history (`recoveries`) has it. `none`: no row stands for the job any more. */
+  readonly outcome: 'requeued' | 'alreadyThere' | 'finished' | 'superseded' | 'exhausted' | 'none'
   /** How often it must run after its recovery. @default 1 for `requeued` and `alreadyThere`, else 0 */
   readonly runs?: number
 }

@@ -20,9 +20,9 @@ export function running<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         if (way === 'handOff') for (const job of jobs) await fleet.ended(job)
         else for (const job of jobs) assert.equal(await fleet.state(job), 'active')
         const rows = await fleet.records.tasksOf(processId)
-        if (way === 'guard') assert.equal(rows.length, 1)
-        else
-          assert.deepEqual(rows.map(({ jobRef }) => jobRef).sort(), jobs.map(({ jobRef }) => jobRef).sort())
+        const refs = rows.flatMap(({ jobRef }) => jobRef ?? []).sort()
+        if (way === 'guard') assert.deepEqual([rows.length, refs], [1, []])
+        else assert.deepEqual(refs, jobs.map(({ jobRef }) => jobRef).sort())
         fleet.openGate('done')
         for (const job of jobs) await fleet.finished(job)
       })
@@ -33,7 +33,7 @@ export function running<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
           await fleet.finished(job)
           await fleet.ended(job)
         }
-        if (way !== 'guard') await fleet.settled()
+        await fleet.settled()
         for (const job of jobs) {
           assert.equal(fleet.runs(job).length, 1)
           assert.notEqual(await fleet.state(job), 'failed')
@@ -45,14 +45,14 @@ export function running<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         await fleet.finished(job)
         await fleet.ended(job)
         assert.equal(fleet.runs(job).length, 2)
-        if (way !== 'guard') await fleet.settled()
+        await fleet.settled()
       })
 
       it('and fails too often stands failed, or is gone, as its queue has it', async (fleet) => {
         const job = await fleet.add({ fails: 9 }, { maxAttempts: 1 })
         await fleet.started(job, 1)
         await fleet.ended(job)
-        if (way !== 'guard') await fleet.settled()
+        await fleet.settled()
         assert.notEqual(await fleet.state(job), 'completed')
         await fleet.finished(await fleet.add())
         assert.equal(fleet.runs(job).length, 1)
