@@ -6,23 +6,28 @@ import {
   full,
   graphileLegs,
   graphileOn,
+  kitLegs,
+  kitOn,
   legs,
   moreBeeLegs,
   moreGraphileLegs,
+  moreKitLegs,
   moreLegs,
 } from './vitest.legs.js'
 
 const core = (full ? [...legs, ...moreLegs] : legs).map(coreOn)
 const bee = (full ? [...beeLegs, ...moreBeeLegs] : beeLegs).map(beeOn)
 const graphile = (full ? [...graphileLegs, ...moreGraphileLegs] : graphileLegs).map(graphileOn)
+const kit = (full ? [...kitLegs, ...moreKitLegs] : kitLegs).map(kitOn)
 
 export default defineConfig({
   test: {
     projects: [
-      'packages/!(core|bee-queue|graphile-worker)',
+      'packages/!(adapter-testkit|core|bee-queue|graphile-worker)',
       'tooling/*',
       'examples/*/vitest.config.ts',
       ...core,
+      ...kit,
       ...bee,
       ...graphile,
     ],

@@ -7,6 +7,8 @@ interface DatabaseLeg {
   readonly db: string
   /** Files that `npm test` leaves out here; `test:full` runs them. */
   readonly leaveOut?: readonly string[]
+  /** What `npm test` leaves out here of the conformance tests. */
+  readonly leaveOutAreas?: readonly string[]
 }
 
 /** A database and a version of Kysely that the monitor's tests run on. */
@@ -72,7 +74,7 @@ interface LegTests {
 
 /** The tests of a package on one leg. They mostly wait, and their files keep no state in a module. */
 function testsOn(
-  { db, leaveOut = [] }: DatabaseLeg,
+  { db, leaveOut = [], leaveOutAreas = [] }: DatabaseLeg,
   { folder, name, order, env, execArgv = [] }: LegTests,
 ): UserWorkspaceConfig {
   return mergeConfig(
@@ -82,7 +84,13 @@ function testsOn(
       test: {
         name,
         exclude: full ? [] : leaveOut.map((file) => `test/${file}.test.ts`),
-        env: { HOLDFAST_TEST_DB: db, ...env },
+        env: {
+          HOLDFAST_TEST_DB: db,
+          ...(full || leaveOutAreas.length === 0
+            ? {}
+            : { HOLDFAST_TESTKIT_LEAVE_OUT: leaveOutAreas.join(';') }),
+          ...env,
+        },
         execArgv,
         maxWorkers: 4,
         isolate: false,
@@ -106,13 +114,41 @@ export const coreOn = (leg: Leg): UserWorkspaceConfig =>
     execArgv: ['--import', path('tooling/chaos/hooks/kysely.mjs')],
   })
 
+/** Areas of the conformance tests that are between an adapter and the contract, whatever version and database. */
+const CONTRACT = [
+  ...['the adapter', 'a recovery', 'a repeated recovery', 'a recoverer that is killed'],
+  ...['a batch with a bad job', 'a recovery that is undone', 'a queue that can’t be reached'],
+]
+
+/** The databases that the conformance kit itself is tested on, with the reference adapter: the legs of `npm test`. */
+export const kitLegs: readonly DatabaseLeg[] = [
+  { db: 'postgres' },
+  { db: 'mariadb', leaveOut: ['broken'] },
+  { db: 'mysql', leaveOut: ['broken'], leaveOutAreas: [...CONTRACT, 'what comes back', 'a job that runs'] },
+]
+
+/** What `npm run test:full` adds. */
+export const moreKitLegs: readonly DatabaseLeg[] = [
+  { db: 'postgres@14', leaveOut: ['broken'] },
+  { db: 'pgbouncer', leaveOut: ['broken'] },
+]
+
+/** The tests of the conformance kit on one leg. */
+export const kitOn = (leg: DatabaseLeg): UserWorkspaceConfig =>
+  testsOn(leg, {
+    folder: 'packages/adapter-testkit',
+    name: `the reference adapter on ${leg.db}`,
+    order: 2,
+    env: {},
+  })
+
 /** A version of bee-queue and a database that its adapter's tests run on. */
 export interface BeeLeg extends DatabaseLeg {
   readonly bee: '2.0.0' | '1.7.1'
 }
 
 /** What has to do with neither the database nor the version of bee-queue. */
-const NEITHER = ['job-json', 'types', 'crash-points']
+const NEITHER = ['job-json', 'types']
 
 /** What is between the adapter and Redis alone. */
 const REDIS_ALONE = [
@@ -122,8 +158,13 @@ const REDIS_ALONE = [
 /** Each kind of database and each version of bee-queue: the legs of `npm test`. */
 export const beeLegs: readonly BeeLeg[] = [
   { db: 'postgres', bee: '2.0.0' },
-  { db: 'mysql', bee: '1.7.1', leaveOut: [...NEITHER, 'failover', 'poison', 'redis-lost', 'sql-outage'] },
-  { db: 'mariadb', bee: '2.0.0', leaveOut: [...NEITHER, ...REDIS_ALONE] },
+  {
+    db: 'mysql',
+    bee: '1.7.1',
+    leaveOut: [...NEITHER, 'failover', 'poison', 'redis-lost', 'sql-outage'],
+    leaveOutAreas: CONTRACT,
+  },
+  { db: 'mariadb', bee: '2.0.0', leaveOut: [...NEITHER, ...REDIS_ALONE, 'conformance'] },
 ]
 
 /** What `npm run test:full` adds. */

@@ -1,8 +1,3 @@
-import { fileURLToPath } from 'node:url'
-import { defineProject, mergeConfig } from 'vitest/config'
-import { integrationTests } from '../../vitest.base.js'
+import { kitOn } from '../../vitest.legs.js'
 
-export default mergeConfig(
-  integrationTests,
-  defineProject({ root: fileURLToPath(new URL('.', import.meta.url)), test: { name: 'adapter-testkit' } }),
-)
+export default kitOn({ db: process.env.HOLDFAST_TEST_DB ?? 'postgres' })

@@ -136,6 +136,11 @@ export interface AdapterTestOptions<Queue extends TestQueue = TestQueue> {
    * databases; the suite runs on each. @default HOLDFAST_TESTKIT_DATABASES, separated by spaces
    */
   readonly databases?: readonly string[]
+  /**
+   * Areas of tests to leave out, by how their names begin: for a second version or database, of which an area says
+   * little new. @default HOLDFAST_TESTKIT_LEAVE_OUT, separated by `;`
+   */
+  readonly leaveOut?: readonly string[]
   /** Milliseconds to wait at most for what must happen. @default 30000 */
   readonly patience?: number
   /** Called for each area of tests. */

@@ -18,6 +18,7 @@ export function area<Queue extends TestQueue, Arranged>(
     it: (name: string, test: (fleet: Fleet<Queue>, arranged: Arranged) => Promise<void>) => void,
   ) => void,
 ): void {
+  if (leftOut(options).some((start) => name.startsWith(start))) return
   runner.describe(name, () => {
     let fleet: Fleet<Queue> | undefined
     let arranged: Arranged
@@ -28,6 +29,11 @@ export function area<Queue extends TestQueue, Arranged>(
     runner.afterAll(() => fleet?.[Symbol.asyncDispose](), TIMEOUT)
     tests((title, test) => runner.it(title, () => test(fleet!, arranged), TIMEOUT))
   })
+}
+
+function leftOut({ leaveOut }: Pick<AdapterTestOptions, 'leaveOut'>): readonly string[] {
+  const names = leaveOut ?? process.env.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';') ?? []
+  return names.map((name) => name.trim()).filter((name) => name !== '')
 }
 
 /** The first of these ways that the adapter has. */

@@ -122,13 +122,4 @@ describe('jobs with Holdfast', () => {
       await other[Symbol.asyncDispose]()
     }
   })
-
-  it('that are too large to be kept fail before they begin, and say what to do', async () => {
-    await fixture.worker({ monitor: { maxPayloadBytes: 2_000 } })
-    const job = await fixture.add({ result: 'x'.repeat(3_000) })
-    const failed = new Promise<Error>((resolve) => job.on('failed', resolve as never))
-    expect((await failed).message).toContain('maxPayloadBytes')
-    expect(fixture.ledger.entries('start')).toEqual([])
-    await fixture.settled()
-  })
 })

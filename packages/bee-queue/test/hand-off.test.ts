@@ -17,19 +17,6 @@ describe('a job that is handed off', () => {
       }) as never)
     })
 
-  it('has succeeded for bee-queue once it is registered, while the work goes on', async () => {
-    await fixture.worker({ way: 'handOff', concurrency: 1 })
-    for (let n = 0; n < 5; n++) await fixture.add({ gate: 'open' })
-    await fixture.started(5)
-    await fixture.succeeded(5)
-    expect((await fixture.holds()).active).toEqual([])
-    expect(await fixture.tasks()).toHaveLength(5)
-    fixture.ledger.openGate('open')
-    await fixture.settled()
-    await until(async () => (await fixture.command('hlen', 'holdfast:owners')) === 0)
-    expect(fixture.ledger.entries('finish')).toHaveLength(5)
-  })
-
   it('waits for a place, and keeps its worker waiting', async () => {
     await fixture.worker({ way: 'handOff', concurrency: 2, handOffConcurrency: 3 })
     for (let n = 0; n < 9; n++) await fixture.add({ gate: `gate ${n}` })

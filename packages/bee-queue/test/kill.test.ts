@@ -9,27 +9,25 @@ describe('a worker process that is killed', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it.each(['track', 'callback', 'handOff'] as const)(
-    'has its jobs run again, each exactly once (%s)',
-    async (way) => {
-      const victim = await fixture.worker({ way })
-      for (let n = 0; n < 10; n++) await fixture.add({ gate: 'open', result: n })
-      await fixture.started(10)
-      const survivor = await fixture.worker({ way })
-      await victim.kill()
-      await fixture.started(20)
-      fixture.ledger.openGate('open')
-      await fixture.succeeded(10)
-      await fixture.settled()
-      const starts = fixture.ledger.entries('start')
-      expect(starts.filter(({ pid }) => pid === victim.pid)).toHaveLength(10)
-      expect(starts.filter(({ pid }) => pid === survivor.pid)).toHaveLength(10)
-      expect(fixture.ledger.entries('finish')).toHaveLength(10)
-      expect((await fixture.recoveries()).map(({ outcome }) => outcome)).toEqual(Array(10).fill('requeued'))
-      expect((await fixture.crashes()).map(({ count }) => Number(count))).toEqual(Array(10).fill(1))
-      await expect.poll(() => fixture.command('hlen', 'holdfast:owners')).toBe(0)
-    },
-  )
+  it('has its jobs run again, each exactly once, also where handlers call back', async () => {
+    const way = 'callback'
+    const victim = await fixture.worker({ way })
+    for (let n = 0; n < 10; n++) await fixture.add({ gate: 'open', result: n })
+    await fixture.started(10)
+    const survivor = await fixture.worker({ way })
+    await victim.kill()
+    await fixture.started(20)
+    fixture.ledger.openGate('open')
+    await fixture.succeeded(10)
+    await fixture.settled()
+    const starts = fixture.ledger.entries('start')
+    expect(starts.filter(({ pid }) => pid === victim.pid)).toHaveLength(10)
+    expect(starts.filter(({ pid }) => pid === survivor.pid)).toHaveLength(10)
+    expect(fixture.ledger.entries('finish')).toHaveLength(10)
+    expect((await fixture.recoveries()).map(({ outcome }) => outcome)).toEqual(Array(10).fill('requeued'))
+    expect((await fixture.crashes()).map(({ count }) => Number(count))).toEqual(Array(10).fill(1))
+    await expect.poll(() => fixture.command('hlen', 'holdfast:owners')).toBe(0)
+  })
 
   it('has what the producer waits for delivered by the next worker', async () => {
     const victim = await fixture.worker()

@@ -9,55 +9,6 @@ describe('a worker process that stops', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it.each(['track', 'handOff'] as const)(
-    'hands over at once what has not ended, which is no crash (%s)',
-    async (way) => {
-      // A lease so long that only handing over can be what makes the jobs run again; and no stall check helps.
-      const monitor = {
-        heartbeatInterval: 10_000,
-        orphanThreshold: 60_000,
-        sweepInterval: 60_000,
-        gcLockTtl: 60_000,
-      }
-      const options = { way, monitor, drain: 300, settings: { stallInterval: 60_000 } }
-      const leaver = await fixture.worker(options)
-      for (let n = 0; n < 6; n++) await fixture.add({ gate: 'open' }, (job) => job.retries(2))
-      await fixture.started(6)
-      const other = await fixture.worker(options)
-      leaver.send('stop')
-      await fixture.started(12)
-      fixture.ledger.openGate('open')
-      await fixture.succeeded(6)
-      await fixture.settled()
-      await leaver.message('stopped')
-      expect(await leaver.exited).toEqual({ code: 0, signal: null })
-      expect(await fixture.crashes()).toEqual([])
-      const again = fixture.ledger.entries('start').filter(({ pid }) => pid === other.pid)
-      expect(again.map(({ detail }) => (detail as { retries: number }).retries)).toEqual(Array(6).fill(2))
-      expect(
-        fixture.ledger.entries('succeeded').filter(({ pid }) => pid === leaver.pid && way === 'track'),
-      ).toEqual([])
-    },
-  )
-
-  it('lets those end that do so in time', async () => {
-    const leaver = await fixture.worker({ drain: 20_000 })
-    for (let n = 0; n < 3; n++) await fixture.add({ gate: 'open', result: n })
-    await fixture.started(3)
-    leaver.send('stop')
-    await fixture.add()
-    fixture.ledger.openGate('open')
-    await leaver.message('stopped')
-    expect(
-      fixture.ledger
-        .entries('succeeded')
-        .map(({ detail }) => detail)
-        .sort(),
-    ).toEqual([0, 1, 2])
-    expect(await fixture.tasks()).toEqual([])
-    expect((await fixture.holds()).waiting).toHaveLength(1)
-  })
-
   it.each([
     ['stop', 'settings'],
     ['close', 'settings'],

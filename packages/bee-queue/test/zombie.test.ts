@@ -1,4 +1,4 @@
-import { type LedgerEntry, until } from '@holdfast/chaos'
+import { until } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -8,39 +8,6 @@ describe('a worker that stands still', () => {
     fixture = await Fixture.create()
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
-
-  it.each(['track', 'handOff'] as const)(
-    'for longer than its lease can end nothing on waking (%s)',
-    async (way) => {
-      const zombie = await fixture.worker({ way })
-      const jobs = [
-        await fixture.add({ gate: 'open', result: 'mine' }),
-        await fixture.add({ gate: 'open', fail: 'mine' }),
-      ]
-      await fixture.started(2)
-      const survivor = await fixture.worker({ way })
-      zombie.pause()
-      await fixture.started(4)
-      zombie.resume()
-      await until(
-        () => fixture.ledger.entries('aborted').filter(({ pid }) => pid === zombie.pid).length === 2,
-      )
-      fixture.ledger.openGate('open')
-      await until(
-        () => fixture.ledger.entries('finish').length >= 1 && fixture.ledger.entries('failed').length >= 1,
-      )
-      await fixture.settled()
-      await zombie.message('evicted')
-      const ends = (): LedgerEntry[] => {
-        const { ledger } = fixture
-        return [...ledger.entries('failed'), ...(way === 'track' ? ledger.entries('succeeded') : [])]
-      }
-      await until(() => ends().length >= (way === 'track' ? 2 : 1))
-      const accepted = ends()
-      expect(new Set(accepted.map(({ pid }) => pid))).toEqual(new Set([survivor.pid]))
-      expect(await fixture.holds()).toMatchObject({ succeeded: [jobs[0]!.id], failed: [jobs[1]!.id] })
-    },
-  )
 
   it('with its event loop blocked for longer than stallInterval, but not than its lease, keeps its job', async () => {
     const settings = { stallInterval: 200 }
@@ -141,17 +108,6 @@ describe('beside bee-queue’s own stall check', () => {
     expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
   })
 
-  it('the only process there is, killed and started once again, has its jobs back', async () => {
-    const victim = await fixture.worker()
-    await fixture.add({ gate: 'open' })
-    await fixture.started(1)
-    await victim.kill()
-    await fixture.worker()
-    await fixture.started(2)
-    fixture.ledger.openGate('open')
-    await fixture.succeeded(1)
-  })
-
   it('an id without a job is removed, and does not go round for ever', async () => {
     const worker = await fixture.worker({ settings: { stallInterval: 200 } })
     await fixture.command('lpush', 'waiting', 'phantom')
@@ -162,33 +118,5 @@ describe('beside bee-queue’s own stall check', () => {
     expect((await worker.message<{ message: string }>('queueError')).message).toContain('phantom')
     await fixture.add()
     await fixture.succeeded(1)
-  })
-
-  it('a running job whose data is gone is restored from its row when its worker dies', async () => {
-    const victim = await fixture.worker()
-    const job = await fixture.add({ gate: 'open' })
-    await fixture.started(1)
-    const text = await fixture.command('hget', 'jobs', job.id)
-    await fixture.command('hdel', 'jobs', job.id)
-    await victim.kill()
-    await fixture.worker()
-    await fixture.started(2)
-    expect(await fixture.command('hget', 'jobs', job.id)).toBe(text)
-    fixture.ledger.openGate('open')
-    await fixture.succeeded(1)
-  })
-
-  it('a running job that was removed stays so when its worker dies', async () => {
-    const victim = await fixture.worker()
-    const job = await fixture.add({ gate: 'open' })
-    await fixture.started(1)
-    await fixture.queue.removeJob(job.id)
-    const survivor = await fixture.worker()
-    await victim.kill()
-    expect(await survivor.message('recovered')).toMatchObject({ outcome: 'finished' })
-    await fixture.add()
-    await fixture.succeeded(1)
-    await fixture.settled()
-    expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
   })
 })
