@@ -9,7 +9,8 @@ import { doWork } from './work.js'
 export type { Way, Work } from './setup.js'
 
 /** What a worker's process is told. */
-export interface WorkerContext<Options = unknown> {
+// biome-ignore lint/suspicious/noExplicitAny: JSON
+export interface WorkerContext<Options = any> {
   /** The monitor's database. */
   // biome-ignore lint/suspicious/noExplicitAny: any schema
   readonly db: Kysely<any>
@@ -49,7 +50,8 @@ type Message =
   | { readonly type: 'sweep'; readonly dieAtWrite?: number }
 
 /** Runs the process of a worker: the whole of a kit's worker module. */
-export async function runWorker<Options = unknown>(
+// biome-ignore lint/suspicious/noExplicitAny: JSON
+export async function runWorker<Options = any>(
   start: (context: WorkerContext<Options>) => ReadyWorker | Promise<ReadyWorker>,
 ): Promise<void> {
   const {
