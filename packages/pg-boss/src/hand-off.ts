@@ -1,0 +1,162 @@
+import {
+  LeaseExpiredError,
+  Semaphore,
+  type TaskHandle,
+  TaskLostError,
+  TaskOverdueError,
+} from '@holdfast/core'
+import type { BossJob } from './boss.js'
+import { begin, type Delivery, expiryOf } from './delivery.js'
+import { lockJobs } from './job-sql.js'
+import { letGo } from './let-go.js'
+import type { HandOffOptions } from './options.js'
+import { patiently } from './patiently.js'
+import { failureOf } from './payloads.js'
+import type { ProtectedBoss, Running } from './protected-boss.js'
+import { asBossDatabase, inTransaction } from './run.js'
+import { settle } from './settle.js'
+
+/** A job as the handler of `adapter.handOff()` gets it. */
+export type HandedOffJob<Job extends BossJob = BossJob> = Job & {
+  /** Aborts when the process is no longer believed alive, or when the drain of `monitor.stop()` is over. */
+  readonly signal: AbortSignal
+  /** Complete it with `{ trx }` to commit your effects and the end of the job together. */
+  readonly task: TaskHandle
+  /** Notes in the monitor's database that the work goes on (`progress_at`). @throws DatabaseError */
+  reportProgress(): Promise<void>
+}
+
+/** Gets one job at a time, however many pg-boss fetched together. */
+export type HandOffHandler<Job extends BossJob> = (job: HandedOffJob<Job>) => unknown
+
+/** Has pg-boss see jobs as completed as soon as they are registered, while the work goes on in this process. */
+export class HandOff<Job extends BossJob> {
+  readonly #boss: ProtectedBoss
+  readonly #handler: HandOffHandler<Job>
+  readonly #rows: Omit<HandOffOptions, 'concurrency'>
+  readonly #places: Semaphore
+
+  constructor(boss: ProtectedBoss, handler: HandOffHandler<Job>, { concurrency, ...rows }: HandOffOptions) {
+    this.#boss = boss
+    this.#handler = handler
+    this.#rows = rows
+    this.#places = new Semaphore(concurrency)
+  }
+
+  /** Resolves when pg-boss may say that the jobs are completed: they are, or it would find nothing. */
+  async begin(jobs: readonly Job[]): Promise<void> {
+    const running = await this.#boss.running(jobs[0]!.name)
+    // Registered before they wait for a place: they are active in pg-boss, and this process may die.
+    const beginnings = await begin(this.#boss, running, jobs, {
+      rows: this.#rows,
+      payloadOf: (active) => ({ kind: 'handOff', ...active }),
+    })
+    const refused = beginnings.flatMap(({ job, ...beginning }) =>
+      beginning.kind === 'refused'
+        ? [{ job, active: beginning.active, end: { kind: 'failed', error: beginning.error } as const }]
+        : [],
+    )
+    const lost: BossJob[] = beginnings.flatMap(({ kind, job }) => (kind === 'lost' ? [job] : []))
+    lost.push(...(await settle(this.#boss, running, refused)))
+    await Promise.all(
+      beginnings.map(async (beginning) => {
+        if (beginning.kind !== 'begun') return
+        if (!(await this.#take(running, beginning))) lost.push(beginning.job)
+      }),
+    )
+    if (!running.schema.fences) return letGo(this.#boss, lost)
+    if (lost.length > 0) {
+      throw new TaskLostError(`No longer this worker's: ${lost.map(({ id }) => id).join(', ')}.`)
+    }
+  }
+
+  /** Waits for a place, takes the job over from pg-boss, and begins. False when it is not this process's any more. */
+  async #take(running: Running, delivery: Delivery<Job>): Promise<boolean> {
+    const { row, job } = delivery
+    if (!(await this.#places.acquire(AbortSignal.any([running.closing, row.signal])))) {
+      await ignoringLoss(() => row.release())
+      return false
+    }
+    const taken = await this.#complete(delivery).catch(async (error) => {
+      if (!TaskLostError.is(error)) this.#boss.report(error)
+      await ignoringLoss(() => row.release())
+      return false
+    })
+    if (!taken) {
+      this.#places.release()
+      return false
+    }
+    void this.#work(delivery, job).finally(() => this.#places.release())
+    return true
+  }
+
+  /**
+   * Completes the job in pg-boss. Not before that is certain may the handler begin: a job that is active still runs again
+   * when it expires, also after its end. One that is completed already was so by a try of unknown outcome.
+   */
+  #complete({ row, job, active }: Delivery<Job>): Promise<boolean> {
+    const { boss, db, tables } = this.#boss.parts
+    const complete = async (): Promise<boolean> => {
+      await row.confirm()
+      return inTransaction(db, async (run, trx) => {
+        const [found] = await lockJobs(run, tables, [active], { wait: true })
+        if (!found?.sameAttempt) return false
+        if (found.state === 'active')
+          await boss.complete(job.name, job.id, undefined, { db: asBossDatabase(trx) })
+        return found.state === 'active' || found.state === 'completed'
+      })
+    }
+    return patiently(async () => {
+      if (await complete()) return true
+      await row.complete()
+      return false
+    }, expiryOf(job))
+  }
+
+  /** Runs the handler to its end and says how it ended. Never throws: nobody is left to catch. */
+  async #work({ row, stored }: Delivery<Job>, job: Job): Promise<void> {
+    const reportProgress = async (): Promise<void> => {
+      const { monitor } = await this.#boss.running(job.name)
+      await monitor.updateHeartbeats([row])
+    }
+    try {
+      await this.#handler({ ...job, signal: row.signal, task: row, reportProgress })
+    } catch (error) {
+      await this.#quietly(job, () => this.#fail(row, stored, error))
+      return
+    }
+    await this.#quietly(job, async () => {
+      if (row.open) await row.complete()
+    })
+  }
+
+  /** The job's own retry rules say what becomes of it; recovery applies them. */
+  async #fail(row: TaskHandle, stored: Delivery['stored'], error: unknown): Promise<void> {
+    const { aborted, reason } = row.signal
+    if (!aborted || TaskOverdueError.is(reason)) {
+      await row.release({ payload: { ...stored, failure: failureOf(error) } })
+    } else if (row.open && LeaseExpiredError.is(reason)) {
+      // Cut short, not failed: the job keeps its attempt.
+      await row.release()
+    }
+  }
+
+  async #quietly(job: Job, work: () => Promise<void>): Promise<void> {
+    try {
+      await ignoringLoss(work)
+    } catch (error) {
+      this.#boss.report(
+        new Error(`Handed-off job ${job.id} of ${job.name}: ${String(error)}`, { cause: error }),
+      )
+    }
+  }
+}
+
+/** What is lost is another's: nothing is to be done about it here. */
+async function ignoringLoss(work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (!TaskLostError.is(error)) throw error
+  }
+}

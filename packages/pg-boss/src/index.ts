@@ -1,0 +1,7 @@
+export { type PgBossAdapter, type PgBossAdapterOptions, pgBossAdapter } from './adapter.js'
+export type { Boss, BossJob } from './boss.js'
+export type { HandedOffJob, HandOffHandler } from './hand-off.js'
+export type { ExhaustedPolicy, HandOffOptions, TrackOptions } from './options.js'
+export type { AnyDatabase } from './run.js'
+export type { TrackHandler } from './track.js'
+export type { TrackedJob } from './tracked-job.js'

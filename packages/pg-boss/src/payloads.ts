@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto'
+import type { Orphan } from '@holdfast/core'
+
+/** One time that a job was fetched: these tell it from any other, since pg-boss counts each fetch and notes its time. */
+export interface Attempt {
+  /** Of the queue. */
+  readonly name: string
+  readonly id: string
+  readonly retryCount: number
+  /** The database's text of it. */
+  readonly startedOn: string
+}
+
+/** A job whose handler began, and which is active in pg-boss. */
+export interface TrackPayload extends Attempt {
+  readonly kind: 'track'
+}
+
+/** A job that is completed in pg-boss, or about to be, while the work goes on here. */
+export interface HandOffPayload extends Attempt {
+  readonly kind: 'handOff'
+  /** The JSON text of the job's row as the database wrote it: parsing would round big numbers. */
+  readonly job: string
+  /** The handler threw: the job's own retry rules apply. */
+  readonly failure?: Failure
+}
+
+/** What a handler threw, as pg-boss's `output` takes it. */
+export interface Failure {
+  readonly name?: string
+  readonly message: string
+  readonly stack?: string
+}
+
+export type TaskPayload = TrackPayload | HandOffPayload
+
+/** @throws Error when the row was not written by this adapter */
+export function payloadOf({ fullId, payload }: Orphan): TaskPayload {
+  const kind = (payload as Partial<TaskPayload> | null)?.kind
+  if (kind === 'track' || kind === 'handOff') return payload as TaskPayload
+  throw new Error(
+    `Task ${fullId} was not registered by the pg-boss adapter; does another adapter have the same name?`,
+  )
+}
+
+/** The longest identity that is kept as it is, in characters. */
+const MAX_REF = 191
+
+/** The identity of a job: its id alone may be given in two queues. */
+export function jobRefOf({ name, id }: Pick<Attempt, 'name' | 'id'>): string {
+  const ref = `${name}/${id}`
+  return ref.length <= MAX_REF ? ref : `sha256:${createHash('sha256').update(ref).digest('hex')}`
+}
+
+/** Longest text of a failure that is kept, in characters. */
+const MAX_TEXT = 4_000
+
+const text = (value: unknown): string => String(value).replaceAll('\0', '\ufffd').slice(0, MAX_TEXT)
+
+export function failureOf(error: unknown): Failure {
+  if (!(error instanceof Error)) return { message: text(error) }
+  const { name, message, stack } = error
+  return { name: text(name), message: text(message), ...(stack === undefined ? {} : { stack: text(stack) }) }
+}

@@ -1,0 +1,83 @@
+import { setMaxListeners } from 'node:events'
+import { StoppedError, type TaskMonitor } from '@holdfast/core'
+import type { Boss } from './boss.js'
+import type { AnyDatabase } from './run.js'
+import { type BossSchema, checkStart } from './start.js'
+import type { BossTables } from './tables.js'
+
+export interface ProtectedBossParts {
+  readonly boss: Boss
+  readonly db: AnyDatabase
+  readonly tables: BossTables
+  /** The adapter's name. */
+  readonly name: string
+}
+
+/** A monitor that runs, and what its start found. */
+export interface Running {
+  readonly monitor: TaskMonitor
+  readonly schema: BossSchema
+  /** Aborts when the monitor's stop begins: no handler may begin any more. */
+  readonly closing: AbortSignal
+}
+
+/** A pg-boss whose jobs are protected while the monitor runs. */
+export class ProtectedBoss {
+  readonly parts: ProtectedBossParts
+  readonly #queues = new Set<string>()
+  #closing = new AbortController()
+  #running: Promise<Running>
+  #started!: (running: Running) => void
+  #schema: BossSchema | undefined
+
+  constructor(parts: ProtectedBossParts) {
+    this.parts = parts
+    this.#running = this.#waitForStart()
+  }
+
+  /** Resolves once the monitor has started: a job must not begin before. */
+  running(queue: string): Promise<Running> {
+    this.#queues.add(queue)
+    return this.#running
+  }
+
+  /** @throws Error before the start */
+  get schema(): BossSchema {
+    if (this.#schema !== undefined) return this.#schema
+    throw new Error("The pg-boss adapter has not started: recovery begins with the monitor's start.")
+  }
+
+  /** @throws ConfigError */
+  async start(monitor: TaskMonitor): Promise<void> {
+    const schema = await checkStart(this.parts, monitor)
+    this.#schema = schema
+    this.#closing = new AbortController()
+    // Every job that waits for its place listens.
+    setMaxListeners(0, this.#closing.signal)
+    this.#started({ monitor, schema, closing: this.#closing.signal })
+  }
+
+  /** pg-boss takes no more jobs of the queues that have had one here. Others are given back when they come. */
+  async stop(): Promise<void> {
+    this.#closing.abort(new StoppedError('The monitor stops: no job begins any more.'))
+    await Promise.all([...this.#queues].map((queue) => this.leave(queue)))
+  }
+
+  /** Ends the workers of a queue without waiting for what they run. */
+  async leave(queue: string): Promise<void> {
+    await this.parts.boss.offWork(queue, { wait: false })
+  }
+
+  /** Tells what nobody waits for, as pg-boss tells its own. */
+  readonly report = (error: unknown): void => {
+    const emitter = this.parts.boss as Partial<NodeJS.EventEmitter>
+    if ((emitter.listenerCount?.('error') ?? 0) > 0) emitter.emit!('error', error)
+    else console.error(error)
+  }
+
+  #waitForStart(): Promise<Running> {
+    return new Promise((resolve) => {
+      this.#started = resolve
+    })
+  }
+}
