@@ -64,8 +64,8 @@ export class HandOff<Job extends BossJob> {
         if (!(await this.#take(running, beginning))) lost.push(beginning.job)
       }),
     )
-    if (!running.schema.fences) return letGo(this.#boss, lost)
-    if (lost.length > 0) {
+    await letGo(this.#boss, running, lost)
+    if (running.schema.fences && lost.length > 0) {
       throw new TaskLostError(`No longer this worker's: ${lost.map(({ id }) => id).join(', ')}.`)
     }
   }

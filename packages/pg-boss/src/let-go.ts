@@ -1,33 +1,45 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { BossJob } from './boss.js'
 import { expiryOf } from './delivery.js'
-import { holdOff } from './job-sql.js'
-import type { ProtectedBoss } from './protected-boss.js'
-import { inDatabase } from './run.js'
+import { activeJobs, holdOff } from './job-sql.js'
+import type { ProtectedBoss, Running } from './protected-boss.js'
+import { inDatabase, type Run } from './run.js'
+import type { BossTables } from './tables.js'
 
 /** Milliseconds between looks. */
 const LOOK = 250
 
 /**
- * Resolves when pg-boss 10 may say that these jobs are completed: it says so by id alone, of whatever is active. So not
- * while anyone is at work on them, nor while anyone may begin before that is said. No longer than until the jobs expire
- * for this worker: pg-boss 10 then fails them whatever is done here.
+ * Resolves when pg-boss may write its end of jobs that are no longer this run's: it then changes nothing. No later than
+ * when the jobs expire for this worker, since pg-boss fails them then whatever is done here.
  */
 export async function letGo(
   { parts: { db, tables }, report }: ProtectedBoss,
+  { schema }: Running,
   jobs: readonly BossJob[],
 ): Promise<void> {
   if (jobs.length === 0) return
-  const run = inDatabase(db)
-  const { name } = jobs[0]!
-  const ids = jobs.map(({ id }) => id)
+  const isReachable = schema.fences ? isStillThis : isActive
   const deadline = performance.now() + Math.max(...jobs.map(expiryOf))
   for (let looks = 0; performance.now() < deadline; looks++) {
     try {
-      if ((await holdOff(run, tables, name, ids)) === 0) return
+      if (!(await isReachable(inDatabase(db), tables, jobs))) return
     } catch (error) {
       if (looks === 0) report(error)
     }
     await delay(LOOK)
   }
+}
+
+/** 12 ends a job only while it is the attempt that its worker fetched: until recovery has taken that. */
+async function isStillThis(run: Run, tables: BossTables, jobs: readonly BossJob[]): Promise<boolean> {
+  const attempts = new Map(jobs.map(({ id, retryCount }) => [id, retryCount]))
+  const active = await activeJobs(run, tables, jobs[0]!.name, [...attempts.keys()])
+  return active.some(({ id, retryCount }) => attempts.get(id) === retryCount)
+}
+
+/** 10 completes by id alone, whatever is active: so also while another works on it, or may begin any moment. */
+async function isActive(run: Run, tables: BossTables, jobs: readonly BossJob[]): Promise<boolean> {
+  const ids = jobs.map(({ id }) => id)
+  return (await holdOff(run, tables, jobs[0]!.name, ids)) > 0
 }

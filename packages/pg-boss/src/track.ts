@@ -96,20 +96,15 @@ async function isCutShort({ row }: Delivery): Promise<boolean> {
   return true
 }
 
-/**
- * Tells pg-boss what it can't write any more: all is written. A failure is told to 12 alone. Jobs that are lost 12 fails
- * only while they are this very attempt, and 10 must not hear of before they are out of its reach.
- */
+/** Tells pg-boss what is written already. A failure is told to 12 alone: 10 would write it by id, of whoever has the job. */
 async function tell<Result>(
   protectedBoss: ProtectedBoss,
-  { schema }: Running,
+  running: Running,
   outcome: Outcome<Result> | undefined,
   lost: readonly BossJob[],
 ): Promise<Result> {
-  if (!schema.fences) {
-    await letGo(protectedBoss, lost)
-    return undefined as never
-  }
+  await letGo(protectedBoss, running, lost)
+  if (!running.schema.fences) return undefined as never
   if (outcome !== undefined && 'error' in outcome) throw outcome.error
   if (lost.length > 0) throw lostError(lost)
   return outcome?.result as Result

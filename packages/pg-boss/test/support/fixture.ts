@@ -80,6 +80,12 @@ export class Fixture implements AsyncDisposable {
     return id
   }
 
+  /** For the next test: no jobs, and not these queues. */
+  async empty(queues: readonly string[] = []): Promise<void> {
+    await sql`delete from ${sql.id(this.schema, 'job')}`.execute(this.db)
+    for (const queue of queues) await this.boss.deleteQueue(queue).catch(() => undefined) // Never made.
+  }
+
   async openGate(name: string): Promise<void> {
     await sql`insert into gates values (${name})`.execute(this.db)
   }
