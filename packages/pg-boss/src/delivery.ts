@@ -36,13 +36,16 @@ export interface BeginOptions {
   readonly rows: RowOptions
 }
 
-/** Registers jobs that pg-boss has delivered, so that their handler may begin. */
+/**
+ * Registers jobs that pg-boss has delivered together, so that their handler may begin. Each by itself: one that kills its
+ * processes waits until it has this one to itself, which the others must not wait for.
+ */
 export async function begin<Job extends BossJob>(
   protectedBoss: ProtectedBoss,
   running: Running,
   jobs: readonly Job[],
   options: BeginOptions,
-): Promise<Beginning<Job>[]> {
+): Promise<Promise<Beginning<Job>>[]> {
   const { db, tables } = protectedBoss.parts
   const { name } = jobs[0]!
   const patience = Math.max(...jobs.map(expiryOf))
@@ -51,18 +54,17 @@ export async function begin<Job extends BossJob>(
   if (running.closing.aborted) {
     await protectedBoss.leave(name)
     await giveBack(protectedBoss, running, found)
-    return jobs.map((job) => ({ kind: 'lost', job }))
+    return jobs.map(async (job): Promise<Beginning<Job>> => ({ kind: 'lost', job }))
   }
   const activeOf = new Map(found.map((active) => [active.id, active]))
-  return Promise.all(
-    jobs.map(async (job) => {
-      const active = activeOf.get(job.id)
-      const isOurs = active !== undefined && (job.retryCount ?? active.retryCount) === active.retryCount
-      return isOurs ? register(protectedBoss, running, { job, active }, options) : { kind: 'lost', job }
-    }),
-  )
+  return jobs.map(async (job): Promise<Beginning<Job>> => {
+    const active = activeOf.get(job.id)
+    const isOurs = active !== undefined && (job.retryCount ?? active.retryCount) === active.retryCount
+    return isOurs ? register(protectedBoss, running, { job, active }, options) : { kind: 'lost', job }
+  })
 }
 
+/** Never rejects. */
 async function register<Job extends BossJob>(
   protectedBoss: ProtectedBoss,
   running: Running,
@@ -82,7 +84,8 @@ async function register<Job extends BossJob>(
     if (PayloadError.is(error) || PayloadTooLargeError.is(error))
       return { kind: 'refused', job, active, error }
     if (!closing.aborted) protectedBoss.report(error)
-    await giveBack(protectedBoss, running, [active])
+    // Where that fails too, it is pg-boss's to expire.
+    await giveBack(protectedBoss, running, [active]).catch(protectedBoss.report)
     return { kind: 'lost', job }
   }
 }

@@ -6,7 +6,7 @@ import {
   TaskOverdueError,
 } from '@holdfast/core'
 import type { BossJob } from './boss.js'
-import { begin, type Delivery, expiryOf } from './delivery.js'
+import { type Beginning, begin, type Delivery, expiryOf } from './delivery.js'
 import { lockJobs } from './job-sql.js'
 import { letGo } from './let-go.js'
 import type { HandOffOptions } from './options.js'
@@ -51,17 +51,10 @@ export class HandOff<Job extends BossJob> {
       rows: this.#rows,
       payloadOf: (active) => ({ kind: 'handOff', ...active }),
     })
-    const refused = beginnings.flatMap(({ job, ...beginning }) =>
-      beginning.kind === 'refused'
-        ? [{ job, active: beginning.active, end: { kind: 'failed', error: beginning.error } as const }]
-        : [],
-    )
-    const lost: BossJob[] = beginnings.flatMap(({ kind, job }) => (kind === 'lost' ? [job] : []))
-    lost.push(...(await settle(this.#boss, running, refused)))
+    const lost: BossJob[] = []
     await Promise.all(
       beginnings.map(async (beginning) => {
-        if (beginning.kind !== 'begun') return
-        if (!(await this.#take(running, beginning))) lost.push(beginning.job)
+        if (!(await this.#take(running, await beginning))) lost.push((await beginning).job)
       }),
     )
     await letGo(this.#boss, running, lost)
@@ -71,22 +64,30 @@ export class HandOff<Job extends BossJob> {
   }
 
   /** Waits for a place, takes the job over from pg-boss, and begins. False when it is not this process's any more. */
-  async #take(running: Running, delivery: Delivery<Job>): Promise<boolean> {
-    const { row, job } = delivery
-    if (!(await this.#places.acquire(AbortSignal.any([running.closing, row.signal])))) {
-      await ignoringLoss(() => row.release())
+  async #take(running: Running, beginning: Beginning<Job>): Promise<boolean> {
+    if (beginning.kind === 'lost') return false
+    if (beginning.kind === 'refused') {
+      const { job, active, error } = beginning
+      const { endedBefore } = await settle(this.#boss, running, [
+        { job, active, end: { kind: 'failed', error } },
+      ])
+      return endedBefore.length === 0
+    }
+    const { row, job } = beginning
+    if (!(await this.#places.acquire(running.closing))) {
+      await this.#quietly(job, () => row.release())
       return false
     }
-    const taken = await this.#complete(delivery).catch(async (error) => {
+    const taken = await this.#complete(beginning).catch(async (error) => {
       if (!TaskLostError.is(error)) this.#boss.report(error)
-      await ignoringLoss(() => row.release())
+      await this.#quietly(job, () => row.release())
       return false
     })
     if (!taken) {
       this.#places.release()
       return false
     }
-    void this.#work(delivery, job).finally(() => this.#places.release())
+    void this.#work(beginning, job).finally(() => this.#places.release())
     return true
   }
 
@@ -141,22 +142,15 @@ export class HandOff<Job extends BossJob> {
     }
   }
 
+  /** What is lost is another's: nothing is to be done about it here. */
   async #quietly(job: Job, work: () => Promise<void>): Promise<void> {
     try {
-      await ignoringLoss(work)
+      await work()
     } catch (error) {
+      if (TaskLostError.is(error)) return
       this.#boss.report(
         new Error(`Handed-off job ${job.id} of ${job.name}: ${String(error)}`, { cause: error }),
       )
     }
-  }
-}
-
-/** What is lost is another's: nothing is to be done about it here. */
-async function ignoringLoss(work: () => Promise<void>): Promise<void> {
-  try {
-    await work()
-  } catch (error) {
-    if (!TaskLostError.is(error)) throw error
   }
 }

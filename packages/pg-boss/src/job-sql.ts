@@ -181,3 +181,15 @@ export async function holdOff(
       or (job.state < 'active' and job.start_after < clock_timestamp() + interval '500 milliseconds'))`)
   return row!.count
 }
+
+/** Wakes the workers of those of these queues that pg-boss 12 has notified: they poll but twice a minute. */
+export async function wakeWorkers(
+  run: Run,
+  { queue, schema }: BossTables,
+  names: readonly string[],
+): Promise<void> {
+  if (names.length === 0) return
+  await run(sql`
+    select pg_notify('pgboss_' || left(encode(sha224(convert_to(${schema}, 'UTF8')), 'hex'), 24), name)
+    from ${queue} where notify and name = any(${[...new Set(names)]}::text[])`)
+}

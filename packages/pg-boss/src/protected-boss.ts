@@ -54,7 +54,10 @@ export class ProtectedBoss {
     this.#closing = new AbortController()
     // Every job that waits for its place listens.
     setMaxListeners(0, this.#closing.signal)
-    this.#started({ monitor, schema, closing: this.#closing.signal })
+    const running = { monitor, schema, closing: this.#closing.signal }
+    this.#started(running)
+    // Another start than the first.
+    this.#running = Promise.resolve(running)
   }
 
   /** pg-boss takes no more jobs of the queues that have had one here. Others are given back when they come. */

@@ -23,36 +23,42 @@ export interface Ended {
   readonly end: End
 }
 
-/**
- * Ends jobs in pg-boss together with their rows, in one transaction. Answers those that were no longer this process's:
- * of them nothing was written.
- */
+/** Jobs that were not this run's to end. */
+export interface NotEnded {
+  /** Their rows were no longer this process's: what was done of them doesn't count. */
+  readonly lost: BossJob[]
+  /** pg-boss, their handler or a person had ended them before. */
+  readonly endedBefore: BossJob[]
+}
+
+/** Ends jobs in pg-boss together with their rows, in one transaction. */
 export async function settle(
   protectedBoss: ProtectedBoss,
   running: Running,
   ended: readonly Ended[],
-): Promise<BossJob[]> {
-  if (ended.length === 0) return []
+): Promise<NotEnded> {
+  if (ended.length === 0) return { lost: [], endedBefore: [] }
   const { db } = protectedBoss.parts
   const patience = Math.max(...ended.map(({ job }) => expiryOf(job)))
+  const endAll = (): Promise<ReadonlySet<string>> =>
+    inTransaction(db, async (_, trx) => {
+      for (const { row } of ended) await row?.complete({ trx })
+      return endJobs(protectedBoss, running, trx, ended)
+    })
   try {
-    await patiently(
-      () =>
-        inTransaction(db, async (_, trx) => {
-          for (const { row } of ended) await row?.complete({ trx })
-          await endJobs(protectedBoss, running, trx, ended)
-        }),
-      patience,
-    )
-    return []
+    const held = await patiently(endAll, patience)
+    return { lost: [], endedBefore: ended.flatMap(({ job }) => (held.has(job.id) ? [] : [job])) }
   } catch (error) {
     if (!TaskLostError.is(error)) throw error
-    if (ended.length === 1) return [ended[0]!.job]
+    if (ended.length === 1) return { lost: [ended[0]!.job], endedBefore: [] }
   }
   // One of them: the others' ends must not be lost for it.
-  const lost: BossJob[] = []
-  for (const one of ended) lost.push(...(await settle(protectedBoss, running, [one])))
-  return lost
+  const results: NotEnded[] = []
+  for (const one of ended) results.push(await settle(protectedBoss, running, [one]))
+  return {
+    lost: results.flatMap(({ lost }) => lost),
+    endedBefore: results.flatMap(({ endedBefore }) => endedBefore),
+  }
 }
 
 /**

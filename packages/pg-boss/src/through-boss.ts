@@ -9,19 +9,24 @@ import {
   PostgresQueryCompiler,
 } from 'kysely'
 import type { BossDatabase } from './boss.js'
-import type { Delivery } from './delivery.js'
+import type { Beginning, Delivery } from './delivery.js'
 import { trackedJob } from './tracked-job.js'
 
 /**
  * Runs the handler of a `transactional` worker of pg-boss 12, which commits the handler's writes and the end of the jobs
  * together: the ends of their rows go with them. After a failure pg-boss rolls back, and fails the jobs.
+ *
+ * @param size of the batch, which begins in one or not at all
  */
 export async function runInBoss<Result>(
   handler: (jobs: readonly object[], tx: BossDatabase) => Promise<Result>,
-  deliveries: readonly Delivery[],
+  beginnings: readonly Beginning[],
+  size: number,
   tx: BossDatabase,
 ): Promise<Result> {
+  const deliveries = beginnings.filter(({ kind }) => kind === 'begun') as Delivery[]
   try {
+    if (deliveries.length < size) throw notTogether(beginnings)
     const result = await handler(
       deliveries.map(({ job, row }) => trackedJob(job, row)),
       tx,
@@ -34,6 +39,11 @@ export async function runInBoss<Result>(
     await Promise.all(deliveries.map(({ row }) => end(row)))
     throw error
   }
+}
+
+function notTogether(beginnings: readonly Beginning[]): unknown {
+  const refused = beginnings.find(({ kind }) => kind === 'refused') as { error: unknown } | undefined
+  return refused?.error ?? new Error('Not all jobs of this batch can begin now, so that none of it does.')
 }
 
 /** The row of a job that pg-boss is about to fail; when it is lost it is another's, and pg-boss finds that out too. */

@@ -1,12 +1,13 @@
 import { LeaseExpiredError, TaskLostError, TaskOverdueError } from '@holdfast/core'
 import type { BossDatabase, BossJob } from './boss.js'
-import { begin, type Delivery } from './delivery.js'
+import { type Beginning, begin, type Delivery } from './delivery.js'
 import { letGo } from './let-go.js'
 import type { TrackOptions } from './options.js'
 import { OwnRow } from './own-row.js'
 import { perJobEnds } from './per-job-ends.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
-import { type Ended, settle } from './settle.js'
+import { rounds } from './rounds.js'
+import { type Ended, type NotEnded, settle } from './settle.js'
 import { runInBoss } from './through-boss.js'
 import { type TrackedJob, trackedJob } from './tracked-job.js'
 
@@ -16,13 +17,13 @@ export type TrackHandler<Job extends BossJob, Result> = (
   tx: BossDatabase,
 ) => Promise<Result> | Result
 
-type Outcome<Result> = { readonly result: Result } | { readonly error: unknown }
+type Outcome = { readonly result: unknown } | { readonly error: unknown } | undefined
 
 /** Runs a handler on jobs that stay active in pg-boss meanwhile. */
 export async function track<Job extends BossJob, Result>(
   protectedBoss: ProtectedBoss,
   handler: TrackHandler<Job, Result>,
-  { perJobResults, ...rows }: TrackOptions,
+  { perJobResults = false, ...rows }: TrackOptions,
   jobs: readonly Job[],
   tx?: BossDatabase,
 ): Promise<Result> {
@@ -31,34 +32,43 @@ export async function track<Job extends BossJob, Result>(
     rows,
     payloadOf: ({ job: _, ...attempt }) => ({ kind: 'track', ...attempt }),
   })
-  const deliveries = beginnings.filter((beginning) => beginning.kind === 'begun')
-  const refused = beginnings.filter((beginning) => beginning.kind === 'refused')
-  const lost: BossJob[] = beginnings.flatMap((beginning) =>
-    beginning.kind === 'lost' ? [beginning.job] : [],
-  )
-  if (tx !== undefined) {
-    if (deliveries.length === jobs.length) return runInBoss(handler as never, deliveries, tx)
-    await Promise.all(deliveries.map(({ row }) => row.complete()))
-    throw refused[0]?.error ?? lostError(lost)
+  const outcomes: Outcome[] = []
+  const lost: BossJob[] = []
+  const endedBefore: BossJob[] = []
+  for await (const round of rounds(beginnings)) {
+    if (tx !== undefined) return runInBoss(handler as never, round, jobs.length, tx)
+    const done = await work(protectedBoss, running, handler, round, {
+      perJobResults,
+      alone: jobs.length === 1,
+    })
+    outcomes.push(done.outcome)
+    lost.push(...done.lost)
+    endedBefore.push(...done.endedBefore)
   }
-  const ended: Ended[] = refused.map(({ job, active, error }) => ({
-    job,
-    active,
-    end: { kind: 'failed', error },
-  }))
-  const owned = deliveries.map((delivery) => ({
-    ...delivery,
-    own: new OwnRow(protectedBoss, running, delivery),
-  }))
+  return tell(protectedBoss, running, outcomes, { lost, endedBefore })
+}
+
+/** Runs the handler on jobs that begin together, and ends them. */
+async function work<Job extends BossJob, Result>(
+  protectedBoss: ProtectedBoss,
+  running: Running,
+  handler: TrackHandler<Job, Result>,
+  beginnings: readonly Beginning<Job>[],
+  { perJobResults, alone }: { readonly perJobResults: boolean; readonly alone: boolean },
+): Promise<NotEnded & { readonly outcome: Outcome }> {
+  const lost: BossJob[] = []
+  const ended: Ended[] = []
+  const owned: (Delivery<Job> & { readonly own: OwnRow })[] = []
+  for (const beginning of beginnings) {
+    const { kind, job } = beginning
+    if (kind === 'lost') lost.push(job)
+    else if (kind === 'refused') {
+      ended.push({ job, active: beginning.active, end: { kind: 'failed', error: beginning.error } })
+    } else owned.push({ ...beginning, own: new OwnRow(protectedBoss, running, beginning) })
+  }
+  const tracked = owned.map(({ job, own }) => trackedJob(job, own.handle))
   const outcome =
-    owned.length === 0
-      ? undefined
-      : await run(() =>
-          handler(
-            owned.map(({ job, own }) => trackedJob(job, own.handle)),
-            undefined as never,
-          ),
-        )
+    tracked.length === 0 ? undefined : await outcomeOf(() => handler(tracked, undefined as never))
   const left = owned.filter(({ own }) => !own.completed)
   if (outcome !== undefined && 'error' in outcome) {
     const end = { kind: 'failed', error: outcome.error } as const
@@ -68,15 +78,15 @@ export async function track<Job extends BossJob, Result>(
     }
   } else if (outcome !== undefined) {
     const { result } = outcome
-    const end = { kind: 'completed', output: jobs.length === 1 ? result : undefined } as const
-    const ends = perJobResults ? perJobEnds(jobs, result) : undefined
+    const end = { kind: 'completed', output: alone ? result : undefined } as const
+    const ends = perJobResults ? perJobEnds(tracked, result) : undefined
     for (const delivery of left) ended.push({ ...delivery, end: ends?.get(delivery.job.id) ?? end })
   }
-  lost.push(...(await settle(protectedBoss, running, ended)))
-  return tell(protectedBoss, running, outcome, lost)
+  const notEnded = await settle(protectedBoss, running, ended)
+  return { outcome, lost: [...lost, ...notEnded.lost], endedBefore: notEnded.endedBefore }
 }
 
-async function run<Result>(handler: () => Promise<Result> | Result): Promise<Outcome<Result>> {
+async function outcomeOf(handler: () => unknown): Promise<Exclude<Outcome, undefined>> {
   try {
     return { result: await handler() }
   } catch (error) {
@@ -100,17 +110,21 @@ async function isCutShort({ row }: Delivery): Promise<boolean> {
 async function tell<Result>(
   protectedBoss: ProtectedBoss,
   running: Running,
-  outcome: Outcome<Result> | undefined,
-  lost: readonly BossJob[],
+  outcomes: readonly Outcome[],
+  { lost, endedBefore }: NotEnded,
 ): Promise<Result> {
-  await letGo(protectedBoss, running, lost)
+  await letGo(protectedBoss, running, [...lost, ...endedBefore])
   if (!running.schema.fences) return undefined as never
-  if (outcome !== undefined && 'error' in outcome) throw outcome.error
-  if (lost.length > 0) throw lostError(lost)
-  return outcome?.result as Result
+  const results: unknown[] = []
+  for (const outcome of outcomes) {
+    if (outcome === undefined) continue
+    if ('error' in outcome) throw outcome.error
+    results.push(outcome.result)
+  }
+  if (lost.length > 0) {
+    const ids = lost.map(({ id }) => id).join(', ')
+    throw new TaskLostError(`No longer this worker's, so that nothing of what they did counts: ${ids}.`)
+  }
+  // What a batch answers that began in parts, pg-boss only looks through: it is written.
+  return (results.length > 1 ? results.flat() : results[0]) as Result
 }
-
-const lostError = (jobs: readonly BossJob[]): TaskLostError =>
-  new TaskLostError(
-    `No longer this worker's, so that nothing of what they did counts: ${jobs.map(({ id }) => id).join(', ')}.`,
-  )

@@ -1,5 +1,6 @@
 import { until } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { isTen } from './support/boss.js'
 import { Fixture } from './support/fixture.js'
 
 describe('a worker process that is killed', () => {
@@ -30,6 +31,20 @@ describe('a worker process that is killed', () => {
     ).toEqual(jobs.sort())
     expect(await fixture.ledger('finish')).toHaveLength(4)
     for (const job of await fixture.jobs()) expect(job).toMatchObject({ retry_count: 1, retry_limit: 2 })
+  })
+
+  it.runIf(!isTen)('has workers woken that poll but rarely', async () => {
+    await using notified = await Fixture.create({ queue: { notify: true } })
+    const options = {
+      boss: { useListenNotify: true },
+      work: { pollingIntervalSeconds: 60, notifyPollingIntervalSeconds: 60 },
+    }
+    const victim = await notified.worker(options)
+    await notified.add({ gate: 'open' })
+    await notified.started(1)
+    await notified.worker(options)
+    await victim.kill()
+    await notified.started(2)
   })
 
   it('without Holdfast would have kept them active', async () => {

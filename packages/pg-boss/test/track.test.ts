@@ -119,6 +119,19 @@ describe('a tracked job', () => {
     })
   })
 
+  it('that has killed its processes begins after the others of its batch, by itself', async () => {
+    const ids: string[] = []
+    for (let n = 0; n < 3; n++) ids.push(await fixture.add())
+    await sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
+      values ('pg-boss', ${`q/${ids[1]}`}, 2, now())`.execute(fixture.db)
+    const batches: string[][] = []
+    const fetched = await fetch(3)
+    await adapter.track(async (jobs) => void batches.push(jobs.map(({ id }) => id)))(fetched)
+    const others = (fetched as { id: string }[]).map(({ id }) => id).filter((id) => id !== ids[1])
+    expect(batches).toEqual([others, [ids[1]]])
+    expect(await states()).toEqual(['completed', 'completed', 'completed'])
+  })
+
   it.runIf(!isTen)('of a worker with perJobResults ends as its handler says', async () => {
     await fixture.boss.createQueue('dead', { name: 'dead' })
     const ids: string[] = []

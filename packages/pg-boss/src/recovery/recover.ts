@@ -1,6 +1,6 @@
 import type { DecidedJob, JobOutcome, RecoveryContext } from '@holdfast/core'
 import type { Boss } from '../boss.js'
-import { existingJobs, lockJobs, setRetryLimits } from '../job-sql.js'
+import { existingJobs, lockJobs, setRetryLimits, wakeWorkers } from '../job-sql.js'
 import type { ExhaustedPolicy } from '../options.js'
 import { payloadOf, type TaskPayload } from '../payloads.js'
 import { asBossDatabase, inDatabase, type Run } from '../run.js'
@@ -12,7 +12,7 @@ import { keyOf, type Planned, putBack } from './put-back.js'
 export interface RecoverParts {
   readonly boss: Boss
   readonly tables: BossTables
-  readonly schema: Pick<BossSchema, 'archives'>
+  readonly schema: BossSchema
   readonly onExhausted: ExhaustedPolicy
 }
 
@@ -23,7 +23,7 @@ export async function recoverJobs(
   { trx }: RecoveryContext,
 ): Promise<JobOutcome[]> {
   const run = inDatabase(trx)
-  const { tables, onExhausted } = parts
+  const { tables, schema, onExhausted } = parts
   const payloads = decided.map(({ orphan }) => payloadOf(orphan))
   const rows = new Map(
     (await lockJobs(run, tables, payloads, { wait: false })).map((row) => [keyOf(row), row]),
@@ -52,6 +52,13 @@ export async function recoverJobs(
     run,
     planned.filter((item) => !refused.has(keyOf(item))),
   )
+  if (schema.fences) {
+    await wakeWorkers(
+      run,
+      tables,
+      payloads.flatMap(({ name }, index) => (outcomes[index]!.kind === 'requeued' ? [name] : [])),
+    )
+  }
   return outcomes
 }
 

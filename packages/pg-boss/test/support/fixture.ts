@@ -22,6 +22,8 @@ export interface FixtureOptions {
   /** Where the database is; the leg's server by default. */
   readonly serverUrl?: string
   readonly schema?: string
+  /** What Postgres makes of that. @default the same */
+  readonly tables?: string
   /** Of pg-boss here, which sends jobs. */
   readonly boss?: object
   /** Of the queue `q`. */
@@ -36,11 +38,14 @@ export class Fixture implements AsyncDisposable {
     readonly database: TestDatabase,
     readonly boss: TestBoss,
     readonly schema: string,
+    /** As Postgres has it. */
+    readonly tables: string,
   ) {}
 
   static async create({
     serverUrl,
     schema = 'pgboss',
+    tables = schema,
     queue,
     ...options
   }: FixtureOptions = {}): Promise<Fixture> {
@@ -54,7 +59,7 @@ export class Fixture implements AsyncDisposable {
     await migrate(db)
     await sql`create table ledger (n bigserial, what text, job text, pid int, detail text)`.execute(db)
     await sql`create table gates (name text primary key)`.execute(db)
-    return new Fixture(database, boss, schema)
+    return new Fixture(database, boss, schema, tables)
   }
 
   get db(): TestDatabase['db'] {
@@ -82,7 +87,7 @@ export class Fixture implements AsyncDisposable {
 
   /** For the next test: no jobs, and not these queues. */
   async empty(queues: readonly string[] = []): Promise<void> {
-    await sql`delete from ${sql.id(this.schema, 'job')}`.execute(this.db)
+    await sql`delete from ${sql.id(this.tables, 'job')}`.execute(this.db)
     for (const queue of queues) await this.boss.deleteQueue(queue).catch(() => undefined) // Never made.
   }
 
@@ -94,7 +99,7 @@ export class Fixture implements AsyncDisposable {
     const { rows } = await sql<JobRow>`
       select id::text as id, name, state::text as state, data, retry_count, retry_limit, output, priority,
         start_after <= now() as due
-      from ${sql.id(this.schema, 'job')} where ${queue ?? null}::text is null or name = ${queue ?? null}
+      from ${sql.id(this.tables, 'job')} where ${queue ?? null}::text is null or name = ${queue ?? null}
       order by created_on, id`.execute(this.db)
     return rows.filter(({ name }) => !name.startsWith('__pgboss'))
   }
