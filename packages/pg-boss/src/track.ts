@@ -1,4 +1,4 @@
-import { LeaseExpiredError, TaskLostError, TaskOverdueError } from '@holdfast/core'
+import { LeaseExpiredError, StoppedError, TaskLostError, TaskOverdueError } from '@holdfast/core'
 import type { BossDatabase, BossJob } from './boss.js'
 import { type Beginning, begin, type Delivery } from './delivery.js'
 import { letGo } from './let-go.js'
@@ -68,7 +68,7 @@ async function work<Job extends BossJob, Result>(
   }
   const tracked = owned.map(({ job, own }) => trackedJob(job, own.handle))
   const outcome =
-    tracked.length === 0 ? undefined : await outcomeOf(() => handler(tracked, undefined as never))
+    tracked.length === 0 ? undefined : await outcomeOf(() => handler(tracked, undefined as never), owned)
   const left = owned.filter(({ own }) => !own.completed)
   if (outcome !== undefined && 'error' in outcome) {
     const end = { kind: 'failed', error: outcome.error } as const
@@ -86,11 +86,31 @@ async function work<Job extends BossJob, Result>(
   return { outcome, lost: [...lost, ...notEnded.lost], endedBefore: notEnded.endedBefore }
 }
 
-async function outcomeOf(handler: () => unknown): Promise<Exclude<Outcome, undefined>> {
+/**
+ * Resolves when the handler has ended; or when the monitor has stopped, whether it listens or not: what it held is given
+ * back, and pg-boss, which fails what still runs when it stops in turn, must not find it.
+ */
+async function outcomeOf(
+  handler: () => unknown,
+  deliveries: readonly Delivery[],
+): Promise<Exclude<Outcome, undefined>> {
+  const over = new AbortController()
+  const stopped = new Promise<never>((_, reject) => {
+    for (const { row } of deliveries) {
+      const look = (): void => {
+        if (StoppedError.is(row.signal.reason)) reject(row.signal.reason)
+      }
+      look()
+      row.signal.addEventListener('abort', look, { signal: over.signal })
+    }
+  })
+  stopped.catch(() => undefined) // Raced below.
   try {
-    return { result: await handler() }
+    return { result: await Promise.race([handler(), stopped]) }
   } catch (error) {
     return { error }
+  } finally {
+    over.abort()
   }
 }
 

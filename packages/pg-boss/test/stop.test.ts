@@ -30,6 +30,18 @@ describe('monitor.stop()', () => {
     },
   )
 
+  it('leaves nothing for boss.stop() to fail, though a handler does not listen', async () => {
+    const worker = await fixture.worker({ drain: 100 })
+    const id = await fixture.add({ gate: 'never', deaf: true })
+    await fixture.started(1)
+    worker.send('stop')
+    await until(async () => (await fixture.job(id)).state === 'retry')
+    await fixture.worker()
+    await fixture.started(2)
+    await worker.message('stopped')
+    expect(await fixture.job(id)).toMatchObject({ state: 'active', retry_count: 1, retry_limit: 3 })
+  })
+
   it('waits for what ends in time', async () => {
     const worker = await fixture.worker({ drain: 20_000 })
     const id = await fixture.add({ gate: 'open', result: 1 })
