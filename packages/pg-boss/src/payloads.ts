@@ -52,13 +52,19 @@ export function jobRefOf({ name, id }: Pick<Attempt, 'name' | 'id'>): string {
   return ref.length <= MAX_REF ? ref : `sha256:${createHash('sha256').update(ref).digest('hex')}`
 }
 
-/** Longest text of a failure that is kept, in characters. */
-const MAX_TEXT = 4_000
+/** Longest texts of a failure that are kept, in characters. */
+const MAX = { name: 100, message: 1_300, stack: 2_600 }
 
-const text = (value: unknown): string => String(value).replaceAll('\0', '\ufffd').slice(0, MAX_TEXT)
+/** As jsonb takes it: no NUL, and no half of a pair of surrogates. */
+export const storable = (value: unknown, max = MAX.message): string =>
+  Buffer.from(String(value).slice(0, max)).toString().replaceAll('\0', '\ufffd')
 
 export function failureOf(error: unknown): Failure {
-  if (!(error instanceof Error)) return { message: text(error) }
+  if (!(error instanceof Error)) return { message: storable(error) }
   const { name, message, stack } = error
-  return { name: text(name), message: text(message), ...(stack === undefined ? {} : { stack: text(stack) }) }
+  return {
+    name: storable(name, MAX.name),
+    message: storable(message),
+    ...(stack === undefined ? {} : { stack: storable(stack, MAX.stack) }),
+  }
 }

@@ -2,7 +2,8 @@ import { type AnyTransaction, type TaskHandle, TaskLostError } from '@holdfast/c
 import type { BossJob } from './boss.js'
 import { expiryOf } from './delivery.js'
 import { type ActiveJob, holdOff, lockJobs, setRetryLimits } from './job-sql.js'
-import { patiently } from './patiently.js'
+import { isOwnFault, patiently } from './patiently.js'
+import { failureOf } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { asBossDatabase, inDatabase, inTransaction } from './run.js'
 
@@ -31,17 +32,21 @@ export interface NotEnded {
   readonly endedBefore: BossJob[]
 }
 
-/** Ends jobs in pg-boss together with their rows, in one transaction. */
+/**
+ * Ends jobs in pg-boss together with their rows, in one transaction.
+ *
+ * @param isPlain what is to be written was made so that it can be
+ */
 export async function settle(
   protectedBoss: ProtectedBoss,
   running: Running,
   ended: readonly Ended[],
+  isPlain = false,
 ): Promise<NotEnded> {
   if (ended.length === 0) return { lost: [], endedBefore: [] }
-  const { db } = protectedBoss.parts
   const patience = Math.max(...ended.map(({ job }) => expiryOf(job)))
   const endAll = (): Promise<ReadonlySet<string>> =>
-    inTransaction(db, async (_, trx) => {
+    inTransaction(protectedBoss.parts.db, async (_, trx) => {
       for (const { row } of ended) await row?.complete({ trx })
       return endJobs(protectedBoss, running, trx, ended)
     })
@@ -49,10 +54,15 @@ export async function settle(
     const held = await patiently(endAll, patience)
     return { lost: [], endedBefore: ended.flatMap(({ job }) => (held.has(job.id) ? [] : [job])) }
   } catch (error) {
-    if (!TaskLostError.is(error)) throw error
-    if (ended.length === 1) return { lost: [ended[0]!.job], endedBefore: [] }
+    const isLost = TaskLostError.is(error)
+    if (!isLost && (isPlain || !isOwnFault(error))) throw error
+    if (ended.length === 1) {
+      const [one] = ended as [Ended]
+      if (isLost) return { lost: [one.job], endedBefore: [] }
+      return settle(protectedBoss, running, [{ ...one, end: plainEnd(one.end, error) }], true)
+    }
   }
-  // One of them: the others' ends must not be lost for it.
+  // The fault of one of them: the others' ends must not be lost for it.
   const results: NotEnded[] = []
   for (const one of ended) results.push(await settle(protectedBoss, running, [one]))
   return {
@@ -60,6 +70,12 @@ export async function settle(
     endedBefore: results.flatMap(({ endedBefore }) => endedBefore),
   }
 }
+
+/** A failure as it can be stored. A job whose output can't be stored has failed, as for pg-boss. */
+const plainEnd = (end: End, error: unknown): End =>
+  end.kind === 'completed'
+    ? { kind: 'failed', error: failureOf(error) }
+    : { ...end, error: failureOf(end.error) }
 
 /**
  * Ends jobs in pg-boss by its own rules, each only while it is the attempt that this process has: pg-boss 10 asks for no

@@ -119,6 +119,27 @@ describe('a tracked job', () => {
     })
   })
 
+  it('whose output or failure the database refuses fails all the same, and alone', async () => {
+    const ids: string[] = []
+    for (let n = 0; n < 2; n++) ids.push(await fixture.add({}, { retryDelay: 60 }))
+    const broken = adapter.track(async () => ({ text: 'a\0b', big: 1 }))
+    await broken(await fetch())
+    expect(await fixture.job(ids[0]!)).toMatchObject({
+      state: 'retry',
+      output: { message: expect.stringMatching(/unicode/i) },
+    })
+    const half = adapter.track(() => Promise.reject(new Error('half \ud83d and \0')))
+    await half(await fetch()).catch(() => undefined) // Told to pg-boss 12.
+    const message = 'half \ufffd and \ufffd'
+    expect(await fixture.job(ids[1]!)).toMatchObject({ state: 'retry', output: { name: 'Error', message } })
+    expect(await fixture.tasks()).toEqual([])
+    const id = await fixture.add({}, { retryDelay: 60 })
+    await adapter.track(async () => ({ big: 1n }))(await fetch())
+    // 12 writes it as a text.
+    const ten = { state: 'retry', output: { name: 'TypeError' } }
+    expect(await fixture.job(id)).toMatchObject(isTen ? ten : { state: 'completed' })
+  })
+
   it('that has killed its processes begins after the others of its batch, by itself', async () => {
     const ids: string[] = []
     for (let n = 0; n < 3; n++) ids.push(await fixture.add())

@@ -1,7 +1,7 @@
 import type { DecidedJob, JobOutcome, Orphan } from '@holdfast/core'
 import type { LockedJob } from '../job-sql.js'
 import type { ExhaustedPolicy } from '../options.js'
-import type { Failure, TaskPayload } from '../payloads.js'
+import { type Failure, storable, type TaskPayload } from '../payloads.js'
 
 /** What is to be done about one job. */
 export type Plan =
@@ -117,7 +117,7 @@ function goOn(
       kind: 'fail',
       ...base,
       retryLimit: Math.min(count, limit),
-      error: { message: decision.reason },
+      error: { message: storable(decision.reason) },
       outcome,
     }
   }

@@ -30,6 +30,8 @@ const { schema, way = 'track', queues = ['q'] } = options
 const db = connect(options.url, 4)
 const boss = makeBoss({ connectionString: options.url, schema, ...options.boss })
 boss.on('error', (error: unknown) => console.error(error))
+// pg-boss 10 waits for no end that it writes: an outage just then would end the process, with Holdfast and without.
+process.on('unhandledRejection', (error) => console.error(error))
 await boss.start()
 const adapter = pgBossAdapter({ boss, db, schema, ...options.adapter })
 const quiet = { warn: (text: string) => console.error(text), error: (text: string) => console.error(text) }
