@@ -74,7 +74,7 @@ testAdapter<BossQueue>(
   {
     name: `pg-boss ${bossVersion}`,
     ways: ['track', 'handOff'],
-    worker: compiled(new URL('./support/conformance-worker.ts', import.meta.url)),
+    worker: compiled(new URL('./support/kit-worker.ts', import.meta.url)),
     databases: [legUrl()],
     async setup({ database: { url, db } }) {
       const start = async (): Promise<TestBoss> => {
