@@ -1,4 +1,4 @@
-import { type Child, until } from '@holdfast/chaos'
+import type { Child } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -32,26 +32,6 @@ describe('a worker that stands still for longer than its lease', () => {
     expect(await fixture.job(bad)).toMatchObject({ state: 'failed', retry_count: 1 })
     const starts = await fixture.ledger('start')
     expect(starts.map(({ pid }) => pid)).toEqual([zombie.pid, zombie.pid, survivor.pid, survivor.pid])
-  })
-
-  it('keeps its hands off the run of another, and works on afterwards', async () => {
-    const zombie = await fixture.worker({ workers: 1 })
-    const id = await fixture.add({ gate: 'zombie', deaf: true })
-    await fixture.started(1)
-    const survivor = await fixture.worker({ workers: 1, queues: ['q'] })
-    zombie.pause()
-    await fixture.started(2)
-    zombie.resume()
-    await isAwake(zombie)
-    // The zombie's handler ends; the survivor's doesn't, as it waits for the same gate of another job.
-    const next = await fixture.add({ result: 1 })
-    expect(await fixture.job(id)).toMatchObject({ state: 'active', retry_count: 1 })
-    await fixture.openGate('zombie')
-    await fixture.finished(3)
-    await until(async () => (await fixture.jobs()).every(({ state }) => state === 'completed'))
-    await fixture.settled()
-    expect((await fixture.ledger('finish')).map(({ job }) => job)).toContain(next)
-    expect(survivor.exited).toBeInstanceOf(Promise)
   })
 
   it('in a batch: what is not its own any more is left alone, the rest of it ends', async () => {
