@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config'
 import {
   beeLegs,
   beeOn,
+  bossLegs,
+  bossOn,
   coreOn,
   full,
   graphileLegs,
@@ -10,6 +12,7 @@ import {
   kitOn,
   legs,
   moreBeeLegs,
+  moreBossLegs,
   moreGraphileLegs,
   moreKitLegs,
   moreLegs,
@@ -19,17 +22,19 @@ const core = (full ? [...legs, ...moreLegs] : legs).map(coreOn)
 const bee = (full ? [...beeLegs, ...moreBeeLegs] : beeLegs).map(beeOn)
 const graphile = (full ? [...graphileLegs, ...moreGraphileLegs] : graphileLegs).map(graphileOn)
 const kit = (full ? [...kitLegs, ...moreKitLegs] : kitLegs).map(kitOn)
+const boss = (full ? [...bossLegs, ...moreBossLegs] : bossLegs).map(bossOn)
 
 export default defineConfig({
   test: {
     projects: [
-      'packages/!(adapter-testkit|core|bee-queue|graphile-worker)',
+      'packages/!(adapter-testkit|core|bee-queue|graphile-worker|pg-boss)',
       'tooling/*',
       'examples/*/vitest.config.ts',
       ...core,
       ...kit,
       ...bee,
       ...graphile,
+      ...boss,
     ],
     maxWorkers: 2,
   },

@@ -243,3 +243,32 @@ export const graphileOn = (leg: GraphileLeg): UserWorkspaceConfig =>
       HOLDFAST_TEST_SERVICES: 'postgres,pgbouncer,mysql',
     },
   })
+
+/** A version of pg-boss and a Postgres that its adapter's tests run on. */
+export interface BossLeg extends DatabaseLeg {
+  readonly boss: '10.4.2' | '12.35.0' | '12.38.0'
+}
+
+/** Each kind of pg-boss, and both ends of Postgres: the legs of `npm test`. 12 asks for Node 22, and runs on 20 too. */
+export const bossLegs: readonly BossLeg[] = [
+  { db: 'postgres', boss: '12.38.0' },
+  { db: 'postgres@14', boss: '10.4.2', leaveOut: ['surroundings', 'types'], leaveOutAreas: CONTRACT },
+]
+
+/** What `npm run test:full` adds. */
+export const moreBossLegs: readonly BossLeg[] = [
+  { db: 'postgres', boss: '10.4.2' },
+  { db: 'postgres@14', boss: '12.35.0' },
+]
+
+/** The packages that a version of pg-boss is installed as. */
+const BOSSES = { '10.4.2': '', '12.35.0': 'pg-boss-12-floor', '12.38.0': 'pg-boss-12' } as const
+
+/** The tests of the pg-boss adapter on one leg. */
+export const bossOn = (leg: BossLeg): UserWorkspaceConfig =>
+  testsOn(leg, {
+    folder: 'packages/pg-boss',
+    name: `pg-boss ${leg.boss} on ${leg.db}`,
+    order: 2,
+    env: { HOLDFAST_TEST_PG_BOSS: BOSSES[leg.boss], HOLDFAST_TEST_SERVICES: 'postgres,pgbouncer' },
+  })
