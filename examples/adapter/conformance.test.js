@@ -9,7 +9,7 @@ testAdapter(
     name: 'the guide’s adapter',
     ways: ['track'],
     worker: new URL('./worker.js', import.meta.url),
-  databases: [process.env.HOLDFAST_POSTGRES_URL],
+    databases: [process.env.HOLDFAST_POSTGRES_URL],
     async setup({ proxy }) {
       const server = await MemoryQueueServer.start()
       const queue = new MemoryQueue(server.url)

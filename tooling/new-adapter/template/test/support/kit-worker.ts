@@ -1,0 +1,15 @@
+// The worker of the conformance tests.
+import { runWorker } from '@holdfast/adapter-testkit/worker'
+import { type MyQueue, type MyQueueJob, myQueueAdapter } from '../../src/index.js'
+
+await runWorker(({ concurrency, handler }) => {
+  const queue: MyQueue = { name: 'jobs' }
+  const adapter = myQueueAdapter({ queue })
+  const run = adapter.track((job: MyQueueJob, task) => handler(job.data, task.signal))
+  return {
+    adapter,
+    work() {
+      throw new Error(`Not written yet: take jobs, ${concurrency} at a time, and run each with ${run}.`)
+    },
+  }
+})
