@@ -10,49 +10,32 @@ describe('a handed-off job', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it('is finished for graphile-worker while it goes on under the monitor', async () => {
-    await fixture.worker({ concurrency: 1 })
-    for (let n = 0; n < 5; n++) await fixture.add('handed', { gate: 'open' })
-    await fixture.started(5)
-    await until(async () => (await fixture.jobs()).length === 0)
-    expect((await fixture.tasks()).filter(({ kind }) => kind === 'handOff')).toHaveLength(5)
-    await fixture.openGate('open')
-    await fixture.finished(5)
-    await until(async () => (await fixture.tasks()).every(({ kind }) => kind === 'guard'))
-  })
-
-  it('that fails is retried by graphile-worker’s own rules, with its error and the next attempt', async () => {
+  it('that fails is retried by graphile-worker’s own rules, with its error and the next attempt; so is a tracked one', async () => {
     await fixture.worker({ pollInterval: 500 })
-    await fixture.add(
-      'handed',
-      { fail: 'no luck' },
-      { maxAttempts: 5, priority: 3, jobKey: 'k', queueName: 'q' },
-    )
-    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError === 'no luck'))
-    const [job] = await fixture.jobs()
-    expect(job).toMatchObject({
-      identifier: 'handed',
-      attempts: 1,
-      maxAttempts: 5,
-      priority: 3,
-      key: 'k',
-      queueName: 'q',
-      lockedBy: null,
-      due: false,
-    })
+    for (const task of ['handed', 'tracked'] as const) {
+      await fixture.add(
+        task,
+        { fail: 'no luck' },
+        { maxAttempts: 5, priority: 3, jobKey: task, queueName: task },
+      )
+    }
+    await until(async () => (await fixture.jobs()).every(({ lastError }) => lastError === 'no luck'))
+    const jobs = await fixture.jobs()
+    expect(jobs.map(({ identifier }) => identifier).sort()).toEqual(['handed', 'tracked'])
+    for (const job of jobs) {
+      expect(job).toMatchObject({
+        attempts: 1,
+        maxAttempts: 5,
+        priority: 3,
+        key: job.identifier,
+        queueName: job.identifier,
+        lockedBy: null,
+        due: false,
+      })
+    }
     expect(await fixture.crashes()).toEqual([])
-    await fixture.started(2)
-    expect((await fixture.ledger('start')).map(({ attempts }) => attempts)).toEqual([1, 2])
-  })
-
-  it('that fails on its last attempt stays failed, with its error', async () => {
-    await fixture.worker()
-    await fixture.add('handed', { fail: 'no luck' }, { maxAttempts: 1 })
-    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError === 'no luck'))
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ attempts: 1, maxAttempts: 1, available: false }),
-    ])
-    expect(await fixture.quarantine()).toEqual([])
+    await fixture.started(4)
+    expect((await fixture.ledger('start')).map(({ attempts }) => attempts)).toEqual([1, 1, 2, 2])
   })
 
   it('whose error is no text for a database is retried all the same', async () => {
@@ -64,16 +47,6 @@ describe('a handed-off job', () => {
     expect(await fixture.jobs()).toEqual([
       expect.objectContaining({ attempts: 1, lockedBy: null, available: true }),
     ])
-  })
-
-  it('that is too large to be stored is failed before its handler begins', async () => {
-    await fixture.worker({ monitor: { maxPayloadBytes: 1_000 } })
-    await fixture.add('handed', { text: 'x'.repeat(2_000) }, { maxAttempts: 1 })
-    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ lastError: expect.stringContaining('more than maxPayloadBytes (1000)') }),
-    ])
-    expect(await fixture.ledger()).toEqual([])
   })
 
   it('without the adapter’s plugin is refused, and says what is missing', async () => {
@@ -119,19 +92,18 @@ describe('a handed-off job', () => {
     )
   })
 
-  it('that runs for longer than it may is aborted, and tried again by graphile-worker’s own rules', async () => {
+  it('that runs for longer than it may is aborted, and tried again by graphile-worker’s own rules; so is a tracked one', async () => {
     const named = { mode: 'handOff', concurrency: 5, maxRuntime: 300 } as const
-    await fixture.worker({ adapter: { tasks: { named } } })
-    await fixture.add('named', { gate: 'never' }, { maxAttempts: 2 })
-    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({
-        attempts: 1,
-        available: true,
-        due: false,
-        lastError: expect.stringContaining('maxRuntime'),
-      }),
-    ])
+    await fixture.worker({ adapter: { tasks: { named, listening: { mode: 'track', maxRuntime: 300 } } } })
+    for (const task of ['named', 'listening'] as const) {
+      await fixture.add(task, { gate: 'never' }, { maxAttempts: 2 })
+    }
+    const failed = async () => (await fixture.jobs()).filter(({ lastError }) => lastError !== null)
+    await until(async () => (await failed()).length === 2)
+    for (const job of await failed()) {
+      expect(job).toMatchObject({ attempts: 1, available: true, due: false })
+      expect(job.lastError).toContain('maxRuntime')
+    }
     expect(await fixture.crashes()).toEqual([])
   })
 
@@ -147,19 +119,6 @@ describe('a handed-off job', () => {
     await until(async () => (await progress()).length === 1)
     await fixture.openGate('open')
     await fixture.finished(2)
-  })
-
-  it('is drained before its process stops, when it ends in time', async () => {
-    const leaving = await fixture.worker({ drain: 30_000 })
-    await fixture.add('handed', { gate: 'open' })
-    await fixture.started(1)
-    leaving.send('stop')
-    await leaving.message('pool:gracefulShutdown')
-    await fixture.openGate('open')
-    await leaving.message('stopped')
-    expect(await fixture.ledger('finish')).toHaveLength(1)
-    expect(await fixture.jobs()).toEqual([])
-    expect(await fixture.tasks()).toEqual([])
   })
 })
 

@@ -11,35 +11,6 @@ describe('a worker process that is killed', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it('has guarded and handed-off jobs run again, each exactly once', async () => {
-    const victim = await fixture.worker({ concurrency: 25 })
-    for (let n = 0; n < 10; n++) {
-      await fixture.add('guarded', { gate: 'open' })
-      await fixture.add('handed', { gate: 'open' })
-    }
-    await fixture.started(20)
-    await until(async () => (await fixture.jobs()).length === 10, {
-      what: 'handed-off jobs are gone from graphile',
-    })
-    const survivor = await fixture.worker({ concurrency: 25 })
-    await victim.kill()
-    await fixture.started(40)
-    await fixture.openGate('open')
-    await fixture.finished(20)
-    await until(async () => (await fixture.jobs()).length === 0)
-    await until(async () => (await fixture.tasks()).length === 1, {
-      what: 'only the survivor’s guard is left',
-    })
-
-    const starts = await fixture.ledger('start')
-    expect(starts.filter(({ pid }) => pid === victim.pid)).toHaveLength(20)
-    expect(starts.filter(({ pid }) => pid === survivor.pid)).toHaveLength(20)
-    const finishes = await fixture.ledger('finish')
-    expect(finishes).toHaveLength(20)
-    expect(new Set(finishes.map(({ job }) => job)).size).toBe(20)
-    expect(new Set(finishes.map(({ attempts }) => attempts))).toEqual(new Set([2]))
-  })
-
   it('without Holdfast would have kept them locked', async () => {
     const victim = await fixture.worker({ plain: true })
     await fixture.add('guarded', { gate: 'open' })
@@ -70,34 +41,6 @@ describe('a worker process that is killed', () => {
     await until(async () => (await fixture.lockedQueues()).length === 0)
   })
 
-  it('leaves a job on its last attempt failed visibly, never silently, and never run again', async () => {
-    const victim = await fixture.worker()
-    await fixture.add('guarded', { gate: 'never' }, { maxAttempts: 1 })
-    await fixture.add('handed', { gate: 'never' }, { maxAttempts: 1 })
-    await fixture.started(2)
-    await until(async () => (await fixture.jobs()).length === 1)
-    const survivor = await fixture.worker()
-    await victim.kill()
-    await until(async () => (await fixture.jobs()).filter(({ lastError }) => lastError !== null).length === 2)
-    const reason = 'Worker process died while running this job, on its last attempt (1 of 1)'
-    for (const job of await fixture.jobs()) {
-      expect(job).toMatchObject({
-        attempts: 1,
-        maxAttempts: 1,
-        lockedBy: null,
-        lastError: reason,
-        available: false,
-      })
-    }
-    const { rows } = await sql`select reason from holdfast_quarantine`.execute(fixture.db)
-    expect(rows).toEqual([{ reason }, { reason }])
-    // Told after the commit, so a moment later than the rows are seen.
-    const told = () => survivor.messages.filter((m) => (m as { type: string }).type === 'quarantined')
-    await until(async () => told().length >= 2)
-    expect(told()).toHaveLength(2)
-    expect(await fixture.ledger('start')).toHaveLength(2)
-  })
-
   it.runIf(hasLocalQueue)(
     'gives back the attempt of jobs that it had fetched ahead (since 0.17) and not begun',
     async () => {
@@ -122,55 +65,6 @@ describe('a worker process that is killed', () => {
       for (const job of left) expect(job.lastError).toContain('on its last attempt (1 of 1)')
     },
   )
-
-  it('has a handed-off job come back with all that it was', async () => {
-    const payload = '{"gate":"open", "big":12345678901234567890, "nul":"\\u0000", "lone":"\\ud800", "e":1.50}'
-    const victim = await fixture.worker()
-    await sql`select graphile_worker.add_job('handed', ${payload}::json, queue_name => 'hq', max_attempts => 7,
-      job_key => 'hk', priority => -7, flags => array['f1', 'f2'], run_at => now() - interval '1 hour')`.execute(
-      fixture.db,
-    )
-    await fixture.started(1)
-    await until(async () => (await fixture.jobs()).length === 0)
-    await victim.kill()
-    // A survivor without a worker: the job stays to be looked at.
-    const survivor = await fixture.worker({ concurrency: 1, preset: { worker: {} } })
-    await until(async () => (await fixture.ledger('start')).length === 2)
-    await survivor.message('recovered')
-    const { rows } = await sql<{
-      payload: string
-    }>`select payload from holdfast_tasks where payload like '%handOff%'`.execute(fixture.db)
-    const { job } = JSON.parse(rows[0]!.payload)
-    expect(job).toMatchObject({
-      identifier: 'handed',
-      payload,
-      queueName: 'hq',
-      priority: -7,
-      attempts: 2,
-      maxAttempts: 7,
-      key: 'hk',
-      flags: ['f1', 'f2'],
-    })
-    expect(Date.parse(job.runAt)).toBeLessThan(Date.now() - 3_500_000)
-    await fixture.openGate('open')
-    await fixture.finished(1)
-  })
-
-  it('leaves a job to whoever has taken it meanwhile', async () => {
-    const victim = await fixture.worker()
-    const id = await fixture.add('tracked', { gate: 'never' })
-    await fixture.started(1)
-    // As graphile-worker's rule of four hours, or a person, may have it.
-    await sql`update graphile_worker._private_jobs set locked_by = 'another', attempts = 2`.execute(
-      fixture.db,
-    )
-    const survivor = await fixture.worker()
-    await victim.kill()
-    expect(await survivor.message('recovered')).toMatchObject({ jobRef: id, outcome: 'alreadyThere' })
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ id, lockedBy: 'another', attempts: 2, lastError: null }),
-    ])
-  })
 
   it('has no effect twice that was committed together with the end of its job', async () => {
     const preset = { worker: { completeJobBatchDelay: 60_000 } }

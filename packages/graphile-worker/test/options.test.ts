@@ -22,7 +22,7 @@ describe('how a job is protected', () => {
 
   /** No worker begins, and why is said; be it that `run()` fails or that its pool ends. */
   const refused = async (options: Partial<WorkerOptions>, why: string): Promise<void> => {
-    const child = fixture.child(new URL('./support/worker.ts', import.meta.url), options)
+    const child = fixture.child(options)
     const hasEnded = (): boolean =>
       child.process.exitCode !== null ||
       child.messages.some((message) => (message as { type: string }).type === 'runnerEnded')

@@ -3,40 +3,12 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
-/** graphile-worker itself then tells no task to end. */
-const untold = { worker: { gracefulShutdownAbortTimeout: 60_000 } }
-
 describe('a worker process paused for longer than its lease', () => {
   let fixture: Fixture
   beforeEach(async () => {
     fixture = await Fixture.create()
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
-
-  it('is recovered; on waking it can end none of its jobs, its runner stops, and its named queue goes on', async () => {
-    const zombie = await fixture.worker()
-    const serial = await fixture.add('guarded', { gate: 'open' }, { queueName: 'serial' })
-    await fixture.add('guarded', { gate: 'open' })
-    await fixture.add('handed', { gate: 'open' })
-    await fixture.started(3)
-    await until(async () => (await fixture.jobs()).length === 2)
-    const survivor = await fixture.worker()
-    zombie.pause()
-    await fixture.started(6)
-    zombie.resume()
-    await zombie.message('evicted')
-    // Both now wait at the same gate: the zombie's handlers end while the survivor's still run or end too.
-    await fixture.openGate('open')
-    await zombie.message('runnerEnded')
-    await until(async () => (await fixture.jobs()).length === 0)
-
-    const bySurvivor = (await fixture.ledger('finish')).filter(({ pid }) => pid === survivor.pid)
-    expect(bySurvivor).toHaveLength(3)
-    expect(bySurvivor.some(({ job }) => job === serial)).toBe(true)
-    expect(await fixture.lockedQueues()).toEqual([])
-    const next = await fixture.add('guarded', {}, { queueName: 'serial' })
-    await until(async () => (await fixture.ledger('finish')).some(({ job }) => job === next))
-  })
 
   it('whose handler ends while another runs the job does not take it away from the other', async () => {
     const zombie = await fixture.worker()
@@ -144,20 +116,6 @@ describe('a worker process paused for longer than its lease', () => {
     await until(async () => (await fixture.jobs()).length === 0)
     expect(await fixture.ledger('start')).toHaveLength(2)
   })
-
-  it('tells tasks that listen, so that its runner can stop', async () => {
-    const zombie = await fixture.worker({ preset: untold })
-    await fixture.add('listening', { gate: 'never' })
-    await fixture.started(1)
-    zombie.pause()
-    await fixture.worker()
-    await fixture.started(2)
-    zombie.resume()
-    await zombie.message('runnerEnded')
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ attempts: 2, lockedBy: expect.any(String), lastError: null }),
-    ])
-  })
 })
 
 describe('a worker process', () => {
@@ -166,16 +124,6 @@ describe('a worker process', () => {
     fixture = await Fixture.create()
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
-
-  it('that is declared dead while its lease still runs tells tasks that listen, and its runner stops', async () => {
-    const worker = await fixture.worker({ monitor: { orphanThreshold: 3_600_000 }, preset: untold })
-    await fixture.add('listening', { gate: 'never' })
-    await fixture.started(1)
-    await sql`update holdfast_processes set state = 'dead'`.execute(fixture.db)
-    await worker.message('evicted')
-    await worker.message('runnerEnded')
-    expect(await fixture.ledger('finish')).toEqual([])
-  })
 
   it('that was declared dead and is killed after that leaves no job locked that it has taken since', async () => {
     // It recovers, and runs nothing: only the zombie can fetch the job.

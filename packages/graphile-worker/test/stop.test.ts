@@ -12,61 +12,16 @@ describe('a worker process that stops', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it('hands over what it still works on at once, without a lease having to end', async () => {
-    const leaving = await fixture.worker({ monitor: endless })
-    await fixture.add('handed', { gate: 'open' })
-    await fixture.started(1)
-    await until(async () => (await fixture.jobs()).length === 0)
-    const staying = await fixture.worker({ monitor: endless })
-    leaving.send('stop')
-    await leaving.message('stopped')
-    await fixture.started(2)
-    await fixture.openGate('open')
-    await fixture.finished(1)
-    const [first, second] = await fixture.ledger('start')
-    expect(second).toMatchObject({ pid: staying.pid, attempts: first!.attempts })
-    expect(await fixture.crashes()).toEqual([])
-    expect(await leaving.exited).toEqual({ code: 0, signal: null })
-  })
-
-  it('leaves no row behind when there was nothing to hand over', async () => {
-    const worker = await fixture.worker()
-    await fixture.add('guarded')
-    await fixture.add('handed')
-    await fixture.finished(2)
-    worker.send('stop')
-    await worker.message('stopped')
-    expect(await fixture.tasks()).toEqual([])
-    expect(await fixture.jobs()).toEqual([])
-    expect((await sql`select * from holdfast_processes`.execute(fixture.db)).rows).toEqual([])
-  })
-
-  it('gives back jobs whose handlers outlast the drain; what those return after that does not count', async () => {
-    const leaving = await fixture.worker({ monitor: endless })
-    await fixture.add('guarded', { gate: 'open' })
-    await fixture.started(1)
-    leaving.send('stop')
-    await until(async () => (await fixture.jobs())[0]?.lockedBy === null, { what: 'the job is given back' })
-    expect(await fixture.jobs()).toEqual([expect.objectContaining({ attempts: 0, available: true })])
-    await fixture.openGate('open')
-    await leaving.message('stopped')
-    expect(await fixture.jobs()).toEqual([expect.objectContaining({ available: true })])
-    const next = await fixture.worker()
-    await until(async () => (await fixture.jobs()).length === 0)
-    expect((await fixture.ledger('finish')).some(({ pid }) => pid === next.pid)).toBe(true)
-  })
-
   it('tells tasks that listen when the drain is over', async () => {
     // graphile-worker itself then tells them nothing.
     const preset = { worker: { gracefulShutdownAbortTimeout: 60_000 } }
     const leaving = await fixture.worker({ monitor: endless, preset })
-    await fixture.add('listening', { gate: 'never' })
-    await fixture.started(1)
+    for (const task of ['listening', 'tracked'] as const) await fixture.add(task, { gate: 'never' })
+    await fixture.started(2)
     leaving.send('stop')
     await leaving.message('stopped')
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ attempts: 0, lockedBy: null, available: true }),
-    ])
+    const givenBack = expect.objectContaining({ attempts: 0, lockedBy: null, available: true })
+    expect(await fixture.jobs()).toEqual([givenBack, givenBack])
   })
 
   it('by its runner alone waits for handed-off work, which may still use its connections', async () => {
@@ -99,18 +54,6 @@ describe('a worker process that stops', () => {
     expect(next.process.exitCode).toBeNull()
   })
 
-  it('leaves a job that was removed meanwhile removed', async () => {
-    const leaving = await fixture.worker({ monitor: endless })
-    await fixture.add('guarded', { gate: 'never' }, { jobKey: 'k' })
-    await fixture.started(1)
-    await sql`select graphile_worker.remove_job('k')`.execute(fixture.db)
-    leaving.send('stop')
-    await until(async () => (await fixture.jobs())[0]?.lockedBy === null)
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ available: false, lastError: null, key: null }),
-    ])
-  })
-
   it('begins no job a second time that may be tried only once: it stands failed', async () => {
     const leaving = await fixture.worker({ monitor: endless })
     for (const task of ['guarded', 'listening', 'tracked', 'handed'] as const) {
@@ -130,18 +73,6 @@ describe('a worker process that stops', () => {
       expect(saysItself ? [givenBack, own] : [givenBack]).toContain(job.lastError)
     }
     expect(await fixture.ledger('start')).toHaveLength(4)
-  })
-
-  it('waits no longer than the drain for handed-off work, though that listens to nothing', async () => {
-    const adapter = { tasks: { guarded: { mode: 'handOff', concurrency: 5 } } } as const
-    const leaving = await fixture.worker({ monitor: endless, adapter })
-    await fixture.add('guarded', { gate: 'never' })
-    await fixture.started(1)
-    leaving.send('stop')
-    await leaving.message('stopped')
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ attempts: 0, lockedBy: null, available: true }),
-    ])
   })
 
   it('by its runner alone tells tasks that listen when graphile-worker does', async () => {

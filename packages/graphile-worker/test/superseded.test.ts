@@ -1,5 +1,4 @@
 import { until } from '@holdfast/chaos'
-import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -9,22 +8,6 @@ describe('a worker process that is killed', () => {
     fixture = await Fixture.create()
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
-
-  it('does not bring back a handed-off job that a newer one with its key replaced', async () => {
-    const victim = await fixture.worker()
-    await fixture.add('handed', { gate: 'open', version: 1 }, { jobKey: 'k' })
-    await fixture.started(1)
-    await until(async () => (await fixture.jobs()).length === 0)
-    // Runs nothing, so that the newer one waits.
-    const survivor = await fixture.worker({ runner: { taskList: {} } })
-    await victim.kill()
-    const newer = await fixture.add('handed', { gate: 'open', version: 2 }, { jobKey: 'k' })
-    expect(await survivor.message('recovered')).toMatchObject({ outcome: 'superseded' })
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ id: newer, payload: '{"gate":"open","version":2}', attempts: 0, key: 'k' }),
-    ])
-    await until(async () => (await fixture.tasks()).length === 1)
-  })
 
   it('does not bring back a handed-off job that a newer one replaced while it waited for its place', async () => {
     const victim = await fixture.worker({ handOffConcurrency: 1 })
@@ -71,31 +54,6 @@ describe('a worker process that is killed', () => {
     },
   )
 
-  it.each(['guarded', 'tracked'] as const)(
-    'does not bring back a job that a newer one with its key replaced while it ran (%s)',
-    async (task) => {
-      const victim = await fixture.worker()
-      const older = await fixture.add(task, { gate: 'never' }, { jobKey: 'k', queueName: 'serial' })
-      await fixture.started(1)
-      const newer = await fixture.add(task, { version: 2 }, { jobKey: 'k', queueName: 'serial' })
-      expect(newer).not.toBe(older)
-      const survivor = await fixture.worker()
-      await victim.kill()
-      expect(await survivor.message('recovered')).toMatchObject({ jobRef: older, outcome: 'superseded' })
-      await fixture.finished(1)
-      expect((await fixture.ledger()).map(({ what, job }) => [what, job])).toEqual([
-        ['start', older],
-        ['start', newer],
-        ['finish', newer],
-      ])
-      await until(async () => (await fixture.jobs()).length === 1)
-      expect(await fixture.jobs()).toEqual([
-        expect.objectContaining({ id: older, available: false, key: null, lastError: null, lockedBy: null }),
-      ])
-      expect(await fixture.quarantine()).toEqual([])
-    },
-  )
-
   it('piles no jobs up whose key is added anew at every start, however often it is killed', async () => {
     // Patient: none of them may be taken for dead before it is killed.
     const options = { pollInterval: 200, monitor: { orphanThreshold: 3_000 } }
@@ -121,19 +79,5 @@ describe('a worker process that is killed', () => {
     const finished = (await fixture.ledger('finish')).length
     expect(finished).toBeGreaterThanOrEqual(1)
     expect(finished).toBeLessThanOrEqual(2)
-  })
-
-  it('leaves a job that was removed meanwhile removed, with no word of failure', async () => {
-    const victim = await fixture.worker()
-    await fixture.add('guarded', { gate: 'never' }, { jobKey: 'k' })
-    await fixture.started(1)
-    await sql`select graphile_worker.remove_job('k')`.execute(fixture.db)
-    const survivor = await fixture.worker()
-    await victim.kill()
-    expect(await survivor.message('recovered')).toMatchObject({ outcome: 'superseded' })
-    expect(await fixture.jobs()).toEqual([
-      expect.objectContaining({ available: false, lockedBy: null, lastError: null, key: null }),
-    ])
-    expect(await fixture.quarantine()).toEqual([])
   })
 })

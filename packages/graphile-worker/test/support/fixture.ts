@@ -83,25 +83,19 @@ export class Fixture implements AsyncDisposable {
     env = {},
     ...options
   }: Partial<WorkerOptions> & { env?: Record<string, string> } = {}): Promise<Child> {
-    const child = this.child(new URL('./worker.ts', import.meta.url), options, env)
+    const child = this.child(options, env)
     await child.message('ready')
     return child
   }
 
-  /** A process that ends with the test. */
-  child(
-    script: URL,
-    options: Partial<WorkerOptions>,
-    env: Record<string, string> = {},
-    beside: URL[] = [],
-  ): Child {
+  /** One that is perhaps never ready. It ends with the test. */
+  child(options: Partial<WorkerOptions>, env: Record<string, string> = {}): Child {
     const { schema, database, monitorDatabase } = this
     const adapter = schema === 'graphile_worker' ? options.adapter : { schema, ...options.adapter }
     const elsewhere = monitorDatabase === database ? {} : { monitorUrl: monitorDatabase.url }
-    const child = new Child(script, {
+    const child = new Child(new URL('./worker.ts', import.meta.url), {
       options: { url: database.url, ...elsewhere, ...options, adapter },
       env,
-      threads: beside,
     })
     this.#children.push(child)
     return child
