@@ -88,13 +88,19 @@ export async function runWorker<Options = any>(
   process.send?.({ type: 'ready', processId: monitor.processId })
 }
 
-/** Tells when the adapter has been told to take no more jobs, and says that it has done so. */
+/**
+ * Tells when the adapter has been told to take no more jobs, and says that it has done so; at the end of the drain where it
+ * waits for handlers before it says so.
+ */
 function tellingOfStop(adapter: QueueAdapter): QueueAdapter {
   return Object.freeze<QueueAdapter>({
     ...adapter,
     async onStop(monitor, signal) {
+      const tell = (): void => void process.send?.({ type: 'stopping' })
+      signal.addEventListener('abort', tell)
       await adapter.onStop?.(monitor, signal)
-      process.send?.({ type: 'stopping' })
+      signal.removeEventListener('abort', tell)
+      if (!signal.aborted) tell()
     },
   })
 }
