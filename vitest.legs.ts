@@ -195,7 +195,7 @@ export interface GraphileLeg extends DatabaseLeg {
 const INSTALLED_GRAPHILE = '0.17.3'
 
 /** What graphile-worker's versions are all the same to, or what runs on several of them by itself. */
-const ANY_GRAPHILE = ['exhausted', 'outage', 'suspects', 'track', 'upgrade']
+const ANY_GRAPHILE = ['exhausted', 'outage', 'superseded', 'suspects', 'track', 'upgrade']
 
 /** Statements of ours on graphile-worker's tables. */
 const STATEMENTS = ['fidelity', 'upkeep']
@@ -216,11 +216,13 @@ export const graphileLegs: readonly GraphileLeg[] = [
       'stray-jobs',
       'surroundings',
     ],
+    leaveOutAreas: CONTRACT,
   },
   {
     db: 'postgres',
     graphile: '0.16.6',
     leaveOut: [...ANY_GRAPHILE, ...STATEMENTS, 'hand-off', 'surroundings'],
+    leaveOutAreas: CONTRACT,
   },
 ]
 
