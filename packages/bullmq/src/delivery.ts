@@ -1,0 +1,287 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  DatabaseError,
+  type JobHolder,
+  LeaseExpiredError,
+  NotStartedError,
+  StoppedError,
+  type TaskHandle,
+  TaskLostError,
+  type TaskMonitor,
+} from '@holdfast/core'
+import { isLost, type JobInternals, keysOf, runScript, type WorkerInternals } from './bullmq.js'
+import type { ProtectOptions } from './options.js'
+import { type JobPayload, jobRefOf } from './payloads.js'
+import { BEGIN } from './scripts/begin.js'
+import { take } from './take.js'
+
+/** Milliseconds between tries while the database is away, or while another worker puts the job back. */
+const RETRY = 250
+
+/** How often a job is claimed back that another worker has just fetched, and puts back when it hears whose it is. */
+const CLAIMS = 8
+
+/** Milliseconds after which a worker may fetch a job again that another process has still. */
+const LATER = 1_000
+
+/** Milliseconds that a registration may take before the lock is looked at again. */
+const SLOW = 1_000
+
+/** What a delivery needs besides its job. */
+export interface DeliveryParts {
+  /** The adapter's name. */
+  readonly name: string
+  readonly kind: JobPayload['kind']
+  readonly options: ProtectOptions
+  /** Waits for a place to work in, or until `signal` aborts. */
+  readonly place?: (signal: AbortSignal) => Promise<unknown>
+  /** Resolves when the monitor has started. */
+  monitor(): Promise<TaskMonitor>
+  /** Whether a delivery of this process has the job. */
+  holds(jobRef: string): boolean
+  /** Whether Redis may have lost who has what not long ago, as far as this process knows. */
+  doubts(keys: string, server: string, patience: number): boolean
+}
+
+/**
+ * `beginning`: its processor has not begun. `refused`: nor will it. `running`: until its end is written, or it is given
+ * back.
+ */
+type State = 'beginning' | 'refused' | 'running' | 'ended'
+
+/** One time that BullMQ gave a job to this process. */
+export class Delivery {
+  readonly job: JobInternals
+  /** Of the fetch: BullMQ refuses to end the job by any other. */
+  readonly token: string
+  /** BullMQ has heard how its processor ended, and is about to write it. */
+  returned = false
+  readonly #parts: DeliveryParts
+  readonly #cancelled = new AbortController()
+  #state: State = 'beginning'
+  #run: JobPayload | undefined
+  #task: TaskHandle | undefined
+  #monitor: TaskMonitor | undefined
+  #claiming: Promise<boolean> | undefined
+
+  constructor(job: JobInternals, token: string, parts: DeliveryParts) {
+    this.job = job
+    this.token = token
+    this.#parts = parts
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  get kind(): JobPayload['kind'] {
+    return this.#parts.kind
+  }
+
+  get worker(): WorkerInternals {
+    return this.job.queue
+  }
+
+  get task(): TaskHandle {
+    return this.#task!
+  }
+
+  get jobRef(): string | undefined {
+    return this.#run && jobRefOf(this.#run)
+  }
+
+  /** The processor shall not begin any more; the job is given back. */
+  cancel(): void {
+    this.#cancelled.abort(new StoppedError(`Job ${this.job.id} was given back before it began.`))
+  }
+
+  /**
+   * Registers the job. False when it is others' or was given back.
+   *
+   * @throws PayloadError, PayloadTooLargeError, ConfigError, whatever a codec throws: it can't be protected
+   */
+  async begin(): Promise<boolean> {
+    const monitor = await this.#parts.monitor()
+    this.#monitor = monitor
+    const { processId } = monitor
+    let begun: number
+    try {
+      if (!(await this.#read())) return this.#refuse()
+      begun = performance.now()
+      if (await this.#isElsewhere(monitor)) {
+        await this.#move(() => this.job.moveToDelayed(Date.now() + LATER, this.token))
+        return this.#refuse()
+      }
+      await this.#parts.place?.(this.#cancelled.signal)
+      this.#cancelled.signal.throwIfAborted()
+      this.#task = await this.#register(monitor)
+    } catch (error) {
+      if (this.#cancelled.signal.aborted || takesNoMore(error)) {
+        await this.giveBack()
+        return this.#refuse()
+      }
+      throw error // It fails as any job fails.
+    }
+    if (!(await this.#mayRun(processId, begun))) {
+      await this.giveBack()
+      await this.endRow()
+      return this.#refuse()
+    }
+    this.#state = 'running'
+    return true
+  }
+
+  #refuse(): false {
+    this.#state = 'refused'
+    return false
+  }
+
+  /** Reads the job as Redis has it; false when it is no longer this fetch's. */
+  async #read(): Promise<boolean> {
+    const { kind } = this.#parts
+    const id = this.job.id!
+    const [server, hash] = (await runScript(this.worker, BEGIN, id, this.token)) as [string?, string[]?]
+    if (server === undefined || hash === undefined) return false
+    const fields: Record<string, string> = {}
+    for (let at = 0; at < hash.length; at += 2) fields[hash[at]!] = hash[at + 1]!
+    const { timestamp = '0', ats = '0' } = fields
+    this.#run = {
+      ...{ kind, keys: keysOf(this.worker), id, timestamp: Number(timestamp) },
+      ...{ token: this.token, starts: Number(ats), server, fields },
+    }
+    return true
+  }
+
+  /** Whether another has the job in flight: BullMQ's stalled check, or a Redis that lost its last writes, gave it here. */
+  async #isElsewhere(monitor: TaskMonitor): Promise<boolean> {
+    const { fields, server, keys } = this.#run!
+    const hasStartedBefore = Number(fields.ats) - Number(fields.atm ?? 0) > 1 || Number(fields.stc ?? 0) > 0
+    const doubts = this.#parts.doubts(keys, server, monitor.config.orphanThreshold)
+    if (!hasStartedBefore && !doubts) return false
+    if (this.#parts.holds(this.jobRef!)) return true
+    // Alive: it ends the job. Dead: the sweep counts the crash. A recovery is what has just made it runnable.
+    const state = await this.#holder(monitor)
+    return state === 'alive' || state === 'dead'
+  }
+
+  async #holder(monitor: TaskMonitor): Promise<JobHolder['state'] | undefined> {
+    const unprotected = monitor.config.onRegisterFailure === 'run-unprotected'
+    const holder = await this.#untilThere(() =>
+      monitor.holderOf(this.jobRef!, this.#parts.name).catch((error) => {
+        if (unprotected && DatabaseError.is(error)) return undefined
+        throw error
+      }),
+    )
+    return holder?.processId === monitor.processId ? undefined : holder?.state
+  }
+
+  /** Waits for the database, unless the monitor says to run without. BullMQ renews the lock meanwhile. */
+  #register(monitor: TaskMonitor): Promise<TaskHandle> {
+    const { name, options } = this.#parts
+    const { signal } = this.#cancelled
+    const jobRef = this.jobRef!
+    return this.#untilThere(() =>
+      monitor.register({ ...options, queue: name, payload: this.#run, jobRef, signal }),
+    )
+  }
+
+  /** Whether nothing has come in between since the job was read. */
+  async #mayRun(processId: string, begun: number): Promise<boolean> {
+    const isSlow = performance.now() - begun > SLOW
+    if (isSlow && ((await runScript(this.worker, BEGIN, this.job.id!, this.token)) as unknown[]).length === 0)
+      return false
+    const { fullId, signal, protected: isProtected } = this.task
+    const sameLife = !isProtected || fullId.startsWith(`${processId}/`)
+    return sameLife && !this.#cancelled.signal.aborted && !signal.aborted
+  }
+
+  /** Tries again while the database is away, unless the job is given back meanwhile. */
+  async #untilThere<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(DatabaseError.is(error) || LeaseExpiredError.is(error))) throw error
+        this.#cancelled.signal.throwIfAborted()
+        await delay(RETRY, undefined, { signal: this.#cancelled.signal }).catch(() => undefined) // Seen above.
+      }
+    }
+  }
+
+  /** Puts it back in front of the others, if it is this fetch's still. */
+  async giveBack(): Promise<void> {
+    await this.#move(() => this.job.moveToWait(this.token))
+  }
+
+  async #move(move: () => Promise<unknown>): Promise<void> {
+    await move().catch((error) => {
+      if (!isLost(error)) throw error
+    })
+  }
+
+  /** The processor was cut short rather than failed: this process may be dead, or stops. */
+  get cutShort(): boolean {
+    const { aborted, reason } = this.task.signal
+    return aborted && (LeaseExpiredError.is(reason) || StoppedError.is(reason) || TaskLostError.is(reason))
+  }
+
+  /** Gives a job back that had begun. It keeps its attempts. */
+  async handBack(): Promise<void> {
+    this.#state = 'ended'
+    if (!this.task.protected) await this.giveBack()
+    else if (this.task.open) await this.task.release().catch(unlessSettled)
+  }
+
+  /** Its end is written. */
+  async endRow(): Promise<void> {
+    this.#state = 'ended'
+    if (this.#task?.open) await this.#task.complete().catch(unlessSettled)
+  }
+
+  /**
+   * Makes the job this fetch's again, where Redis or BullMQ has taken it for abandoned although this process lives. False
+   * when others have it.
+   */
+  reclaim(): Promise<boolean> {
+    this.#claiming ??= this.#reclaim().finally(() => {
+      this.#claiming = undefined
+    })
+    return this.#claiming
+  }
+
+  async #reclaim(): Promise<boolean> {
+    for (let tries = 0; tries < CLAIMS; tries++) {
+      if (this.#state !== 'running' || !this.task.protected || !(await this.#isRegistered())) return false
+      const [answer] = await take(this.worker, this.#run!, { purpose: 'keep', token: this.token })
+      if (answer === 'taken') return true
+      if (answer !== 'superseded') return false
+      await delay(RETRY)
+    }
+    return false
+  }
+
+  /** Takes a handed-off job into BullMQ again, to fail it there. */
+  async takeBack(): Promise<boolean> {
+    const [answer] = await take(this.worker, this.#run!, { purpose: 'end', token: this.token })
+    return answer === 'taken'
+  }
+
+  /** Whether the job is this process's by the database's word. */
+  async #isRegistered(): Promise<boolean> {
+    try {
+      await this.task.confirm()
+      return await this.#monitor!.isRegistered(this.task)
+    } catch {
+      return false // Declared dead, stopped, or without a database: then BullMQ decides.
+    }
+  }
+}
+
+/** This process begins no more jobs, or is about to go on under another id: others take it. */
+const takesNoMore = (error: unknown): boolean =>
+  StoppedError.is(error) || NotStartedError.is(error) || TaskLostError.is(error)
+
+/** Lost: whoever has the row sees to the job. Not reached: the monitor tries again with every heartbeat. */
+function unlessSettled(error: unknown): void {
+  if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
+}

@@ -1,0 +1,100 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  DatabaseError,
+  LeaseExpiredError,
+  NotStartedError,
+  StoppedError,
+  type TaskHandle,
+  TaskLostError,
+  type TaskMonitor,
+} from '@holdfast/core'
+import { keysOf, type WorkerInternals } from './bullmq.js'
+import type { GuardPayload } from './payloads.js'
+
+/** Milliseconds between tries to register while the database is away. */
+const RETRY = 250
+
+/** What BullMQ's workers have for those who cancel jobs. */
+type Cancelling = WorkerInternals & { cancelAllJobs?(reason?: string): void }
+
+/** Keeps one task row for each guarded worker: it stands for whatever the worker has locked. */
+export class Guard {
+  readonly #queue: string
+  readonly #monitor: Promise<TaskMonitor>
+  readonly #rows = new Map<WorkerInternals, Promise<TaskHandle | undefined>>()
+  #stopping = false
+
+  /** @param queue the adapter's name */
+  constructor(queue: string, monitor: Promise<TaskMonitor>) {
+    this.#queue = queue
+    this.#monitor = monitor
+    void monitor.then((started) => {
+      started.on('leaseExpired', () => this.#cancel('others may soon run it'))
+    })
+  }
+
+  /** Resolves once the worker is protected, or is closed. */
+  async protect(worker: WorkerInternals): Promise<void> {
+    if (!this.#rows.has(worker)) {
+      this.#cover(worker)
+      worker.once('closed', () => void this.#end(worker).catch((error) => worker.emit('error', error)))
+    }
+    await this.#rows.get(worker)
+  }
+
+  /** This process was declared dead: what its workers ran is run elsewhere, and what they fetch now has a new row. */
+  evicted(): void {
+    this.#cancel('its process was declared dead')
+    for (const worker of this.#rows.keys()) this.#cover(worker)
+  }
+
+  #cover(worker: WorkerInternals): void {
+    const row = this.#register(worker)
+    row.catch((error) => worker.emit('error', error))
+    this.#rows.set(worker, row)
+  }
+
+  /** Closes the workers, and waits for what they run until `signal` aborts. */
+  async stop(signal: AbortSignal): Promise<void> {
+    this.#stopping = true
+    const closed = Promise.all([...this.#rows.keys()].map((worker) => worker.close()))
+    const over = new Promise<void>((resolve) => {
+      const end = (): void => {
+        this.#cancel('its process stops')
+        resolve()
+      }
+      if (signal.aborted) end()
+      signal.addEventListener('abort', end, { once: true })
+    })
+    await Promise.race([closed, over])
+  }
+
+  #cancel(why: string): void {
+    for (const worker of this.#rows.keys()) (worker as Cancelling).cancelAllJobs?.(`Holdfast: ${why}`)
+  }
+
+  /** What it had locked to the end, if anything, is given back at once. */
+  async #end(worker: WorkerInternals): Promise<void> {
+    const row = this.#rows.get(worker)
+    this.#rows.delete(worker)
+    await (await row)?.release().catch((error) => {
+      if (!TaskLostError.is(error)) throw error // Recovered already.
+    })
+  }
+
+  async #register(worker: WorkerInternals): Promise<TaskHandle | undefined> {
+    const monitor = await this.#monitor
+    const payload: GuardPayload = { kind: 'guard', keys: keysOf(worker), workerId: worker.id }
+    while (!worker.closed && !this.#stopping) {
+      try {
+        return await monitor.register({ queue: this.#queue, payload })
+      } catch (error) {
+        if (StoppedError.is(error) || NotStartedError.is(error)) return undefined
+        const isPassing = DatabaseError.is(error) || LeaseExpiredError.is(error) || TaskLostError.is(error)
+        if (!isPassing) throw error
+        await delay(RETRY)
+      }
+    }
+    return undefined
+  }
+}

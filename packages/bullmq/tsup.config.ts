@@ -1,0 +1,3 @@
+import { publishedPackage } from '../../tsup.base'
+
+export default publishedPackage()
