@@ -1,0 +1,138 @@
+// A process that works on BullMQ's jobs with Holdfast: to be killed, paused and stopped.
+import { childOptions, connect } from '@holdfast/chaos'
+import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
+import type { Job, WorkerOptions } from 'bullmq'
+import { bullmqAdapter, type ProtectedJob } from '../../src/index.js'
+import { bullmq, connectionOf } from './bull.js'
+import { Ledger } from './ledger.js'
+import { TIMES } from './times.js'
+
+export interface ChildWorkerOptions {
+  readonly url: string
+  readonly redis: string
+  readonly ledger: string
+  readonly queue: string
+  readonly prefix?: string
+  /** Of the BullMQ worker. */
+  readonly settings?: Partial<WorkerOptions>
+  /** @default 'track' */
+  readonly way?: 'track' | 'handOff' | 'guard' | 'plain'
+  readonly handOffConcurrency?: number
+  readonly monitor?: Partial<TaskMonitorOptions>
+  /** Milliseconds that its stop waits for what runs. @default 500 */
+  readonly drain?: number
+}
+
+/** What a test has a job do. */
+export interface Work {
+  /** Waits until the gate is open, or the signal aborts where `listens`. */
+  readonly gate?: string
+  readonly listens?: boolean
+  readonly fail?: string
+  /** Fails until it has begun this often. */
+  readonly failFirst?: number
+  readonly kill?: boolean
+  /** Blocks the event loop until this gate opens. */
+  readonly blockUntil?: string
+  readonly result?: unknown
+  readonly progress?: number
+  /** Moves itself, the first time that it begins. */
+  readonly moves?: 'delayed' | 'wait' | 'rateLimit'
+}
+
+const options: ChildWorkerOptions = childOptions()
+const ledger = new Ledger(options.ledger)
+const send = (message: object): void => void process.send?.(message)
+const db = connect(options.url, 4)
+const { way = 'track', handOffConcurrency = 50 } = options
+const connection = connectionOf(options.redis)
+const base = { connection, ...(options.prefix ? { prefix: options.prefix } : {}) }
+
+const queue = new bullmq.Queue(options.queue, base)
+queue.on('error', () => undefined)
+const adapter = bullmqAdapter({ queues: [queue] })
+const quiet = { warn: () => undefined, error: () => undefined }
+const monitor = new TaskMonitor({ db, adapters: [adapter], logger: quiet, ...TIMES, ...options.monitor })
+for (const name of ['evicted', 'recovered', 'quarantined', 'recoveryFailed', 'taskOverdue'] as const) {
+  monitor.on(name, (event) =>
+    send({ type: name, ...event, error: String('error' in event ? event.error : '') }),
+  )
+}
+
+async function work(job: Job, token: string, signal: AbortSignal): Promise<unknown> {
+  const { gate, listens, fail, failFirst, kill, blockUntil, result, progress, moves } = job.data as Work
+  const id = job.id!
+  const note = (what: 'start' | 'finish' | 'aborted', detail?: unknown): void =>
+    ledger.note({ what, job: id, detail })
+  const { task } = job as ProtectedJob
+  note('start', {
+    protected: task?.protected,
+    made: job.attemptsMade,
+    stalled: job.stalledCounter,
+    name: job.name,
+  })
+  if (progress !== undefined) await job.updateProgress(progress)
+  if (kill) process.kill(process.pid, 'SIGKILL')
+  while (blockUntil !== undefined && !ledger.isOpen(blockUntil));
+  signal?.addEventListener('abort', () =>
+    note('aborted', String((signal.reason as { code?: unknown })?.code ?? signal.reason)),
+  )
+  while (gate !== undefined && !ledger.isOpen(gate)) {
+    if (listens) signal.throwIfAborted()
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  const runs = ledger.entries('start', id).length
+  if (fail !== undefined) throw new Error(fail)
+  if (failFirst !== undefined && runs <= failFirst) throw new Error('not yet')
+  if (moves === 'delayed' && runs === 1) {
+    await job.moveToDelayed(Date.now() + 50, token)
+    throw new bullmq.DelayedError()
+  }
+  if (moves === 'wait' && runs === 1) {
+    await job.moveToWait(token)
+    throw new bullmq.WaitingError()
+  }
+  if (moves === 'rateLimit' && runs === 1) {
+    await queue.rateLimit(50)
+    throw new bullmq.RateLimitError()
+  }
+  note('finish')
+  return result
+}
+
+const processor =
+  way === 'track'
+    ? adapter.track(work as never)
+    : way === 'handOff'
+      ? adapter.handOff(work as never, { concurrency: handOffConcurrency })
+      : work
+
+const worker = new bullmq.Worker(options.queue, processor as never, {
+  ...{ ...base, concurrency: 10, autorun: false, lockDuration: 30_000, drainDelay: 1 },
+  ...options.settings,
+})
+worker.on('error', (error) => ledger.note({ what: 'error', job: '', detail: error.message }))
+worker.on('completed', (job, result) => ledger.note({ what: 'completed', job: job.id!, detail: result }))
+worker.on('failed', (job, error) =>
+  ledger.note({ what: 'failed', job: job?.id ?? '', detail: error.message }),
+)
+
+process.on('message', async (message) => {
+  if (message === 'stop') {
+    await monitor.stop({ drain: options.drain ?? 500 })
+    send({ type: 'stopped' })
+    await worker.close().catch(() => undefined)
+    await queue.close()
+    await db.destroy()
+    process.disconnect()
+  }
+  if (message === 'close' || message === 'closeByForce') {
+    await worker.close(message === 'closeByForce')
+    send({ type: 'closed' })
+  }
+})
+if (way !== 'plain') await monitor.start()
+if (way === 'guard') await adapter.guard(worker)
+void worker.run()
+await worker.waitUntilReady()
+send({ type: 'ready', processId: monitor.processId })
