@@ -158,6 +158,10 @@ export class Deliveries {
         }
       }) as never,
     )
+    // It waits for what it has fetched: that shall not wait for the database.
+    worker.once('closing', () => {
+      for (const delivery of ofWorker()) if (delivery.state === 'beginning') delivery.cancel()
+    })
     worker.once('closed', () => {
       this.#workers.delete(worker)
       // Closed by force: BullMQ writes no end of what had run to it.

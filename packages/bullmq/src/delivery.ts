@@ -140,7 +140,7 @@ export class Delivery {
   async #read(): Promise<boolean> {
     const { kind } = this.#parts
     const id = this.job.id!
-    const [server, hash] = (await runScript(this.worker, BEGIN, id, this.token)) as [string?, string[]?]
+    const [server, hash] = await this.#look()
     if (server === undefined || hash === undefined) return false
     const fields: Record<string, string> = {}
     for (let at = 0; at < hash.length; at += 2) fields[hash[at]!] = hash[at + 1]!
@@ -150,6 +150,19 @@ export class Delivery {
       ...{ token: this.token, starts: Number(ats), server, fields },
     }
     return true
+  }
+
+  /** What Redis has of the job, if it is this fetch's. No job fails because Redis does: it is asked until it answers. */
+  async #look(): Promise<readonly [server?: string, hash?: readonly string[]]> {
+    while (!this.worker.closed) {
+      try {
+        return (await runScript(this.worker, BEGIN, this.job.id!, this.token)) as [string?, string[]?]
+      } catch (error) {
+        this.worker.emit('error', error as Error)
+        await delay(RETRY)
+      }
+    }
+    return []
   }
 
   /** Whether another has the job in flight: BullMQ's stalled check, or a Redis that lost its last writes, gave it here. */
@@ -188,8 +201,7 @@ export class Delivery {
   /** Whether nothing has come in between since the job was read. */
   async #mayRun(processId: string, begun: number): Promise<boolean> {
     const isSlow = performance.now() - begun > SLOW
-    if (isSlow && ((await runScript(this.worker, BEGIN, this.job.id!, this.token)) as unknown[]).length === 0)
-      return false
+    if (isSlow && (await this.#look()).length === 0) return false
     const { fullId, signal, protected: isProtected } = this.task
     const sameLife = !isProtected || fullId.startsWith(`${processId}/`)
     return sameLife && !this.#cancelled.signal.aborted && !signal.aborted
@@ -215,7 +227,8 @@ export class Delivery {
 
   async #move(move: () => Promise<unknown>): Promise<void> {
     await move().catch((error) => {
-      if (!isLost(error)) throw error
+      // BullMQ's stalled check gives it back later.
+      if (!isLost(error)) this.worker.emit('error', error)
     })
   }
 
@@ -254,7 +267,7 @@ export class Delivery {
       if (this.#state !== 'running' || !this.task.protected || !(await this.#isRegistered())) return false
       const [answer] = await take(this.worker, this.#run!, { purpose: 'keep', token: this.token })
       if (answer === 'taken') return true
-      if (answer !== 'superseded') return false
+      if (answer !== 'busy' && answer !== 'superseded') return false
       await delay(RETRY)
     }
     return false

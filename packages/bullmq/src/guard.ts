@@ -29,7 +29,8 @@ export class Guard {
     this.#queue = queue
     this.#monitor = monitor
     void monitor.then((started) => {
-      started.on('leaseExpired', () => this.#cancel('others may soon run it'))
+      // Not before: a processor that ends in an error while the job is still its own uses up an attempt.
+      started.on('stopped', () => this.#cancel('it was given back'))
     })
   }
 
@@ -59,12 +60,8 @@ export class Guard {
     this.#stopping = true
     const closed = Promise.all([...this.#rows.keys()].map((worker) => worker.close()))
     const over = new Promise<void>((resolve) => {
-      const end = (): void => {
-        this.#cancel('its process stops')
-        resolve()
-      }
-      if (signal.aborted) end()
-      signal.addEventListener('abort', end, { once: true })
+      if (signal.aborted) resolve()
+      signal.addEventListener('abort', () => resolve(), { once: true })
     })
     await Promise.race([closed, over])
   }

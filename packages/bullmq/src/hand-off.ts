@@ -60,6 +60,11 @@ async function fail(deliveries: Deliveries, delivery: Delivery, error: unknown):
   const { job, token, worker } = delivery
   if (delivery.cutShort || worker.closed) return deliveries.handBack(delivery)
   const failure = error instanceof Error ? error : new Error(String(error))
+  if (!delivery.task.open) {
+    // It has committed its effects, so there is nothing to try again.
+    await deliveries.ended(delivery)
+    throw failure
+  }
   try {
     if (!(await delivery.takeBack())) {
       await deliveries.ended(delivery)

@@ -49,6 +49,8 @@ async function recoverJob(
   })
   if (answer === 'there') return { kind: 'alreadyThere' }
   if (answer === 'finished' || answer === 'superseded') return { kind: answer }
+  if (answer === 'busy')
+    throw new Error(`Job ${id} has just been fetched again; it is left to its worker for now.`)
   if (answer === 'taken') {
     const job = await queue.getJob(id)
     // Removed in between: somebody wanted that.

@@ -20,7 +20,10 @@ export interface TakeOptions {
   readonly reason?: string
 }
 
-export type Taken = readonly [answer: 'taken' | 'done' | 'there' | 'superseded' | 'finished', id: string]
+export type Taken = readonly [
+  answer: 'taken' | 'done' | 'there' | 'busy' | 'superseded' | 'finished',
+  id: string,
+]
 
 /** Makes the job of a run active and locked by `token`, if it is that run's still; says else why not. */
 export async function take(

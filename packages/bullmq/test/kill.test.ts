@@ -58,12 +58,12 @@ describe('a worker process that is killed', () => {
 
   it('without Holdfast would have kept them', async () => {
     const victim = await fixture.worker({ way: 'plain' })
-    await fixture.add({ gate: 'open' })
+    const job = await fixture.add({ gate: 'open' })
     await fixture.started(1)
     await fixture.worker({ way: 'plain' })
     await victim.kill()
     const proof = await fixture.add()
     await until(() => fixture.ledger.entries('finish', proof.id).length === 1)
-    expect((await fixture.places()).active).toHaveLength(1)
+    expect((await fixture.places()).active).toContain(job.id)
   })
 })

@@ -17,7 +17,8 @@ const STALLED = 'job stalled more than allowable limit'
  * its own, why it is failed or ''; then the fields and values of its hash.
  *
  * Answers `taken` or, when an earlier call of this recovery has been carried out, `done`, with the id; or why it was
- * left alone: `there`, BullMQ offers it again; `superseded`, others run it or a newer job has its id; `finished`.
+ * left alone: `there`, BullMQ offers it again; `busy`, another has just fetched it; `superseded`, others run it or a newer
+ * job has its id; `finished`.
  */
 export const TAKE = `${PRELUDE}
 local id, timestamp, token, starts, known = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
@@ -25,6 +26,12 @@ local kind, purpose, new_token, lock_ms = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local marker, keep, other_id, reason = ARGV[10], tonumber(ARGV[11]), ARGV[12], ARGV[13]
 local FIELDS = 14
 local intact = server() == known
+
+local then_atm, then_stc = 0, 0
+for at = FIELDS, #ARGV, 2 do
+  if ARGV[at] == 'atm' then then_atm = tonumber(ARGV[at + 1]) end
+  if ARGV[at] == 'stc' then then_stc = tonumber(ARGV[at + 1]) end
+end
 
 local function place_of(id)
   for _, list in ipairs({'active', 'wait', 'paused'}) do
@@ -56,6 +63,13 @@ local stored = redis.call('hget', P .. id, 'timestamp')
 local ours = stored and tonumber(stored) == tonumber(timestamp)
 local known_starts, held, place = starts_of(id), lock_of(id), place_of(id)
 
+local function count(field) return tonumber(redis.call('hget', P .. id, field) or '0') end
+
+-- Its process wrote how it ended, and may have begun to wait for its next attempt.
+local has_ended = ours and kind ~= 'guard' and count('atm') > then_atm
+-- BullMQ's stalled check has found it abandoned, so that it is where it is because of this crash.
+local has_stalled = ours and kind ~= 'guard' and not has_ended and count('stc') > then_stc
+
 local function is_restorable()
   return ARGV[FIELDS] and (purpose == 'retry' or kind == 'handOff' or not intact)
 end
@@ -68,13 +82,18 @@ local function settled()
     local is_other = not intact and string.match(id, '^%d+$') and (purpose ~= 'keep' and purpose ~= 'end')
     return not (is_other and is_restorable()) and 'superseded' or nil
   end
-  if held and held ~= token and held ~= new_token then return 'superseded' end
+  if held and held ~= token and held ~= new_token then
+    -- A worker that has just fetched it asks the database whose it is, and puts it back.
+    return has_stalled and purpose ~= 'retry' and 'busy' or 'superseded'
+  end
   if place == 'active' then
     if purpose == 'retry' then return 'there' end
     -- Fetched again since, by one whose own lock has run out.
     return known_starts > starts and 'there' or nil
   end
   if place == 'queued' then
+    if purpose == 'requeue' and has_stalled then return nil end
+    if has_ended and (purpose == 'requeue' or purpose == 'fail') then return 'finished' end
     if purpose == 'requeue' or purpose == 'retry' then return 'there' end
     return purpose == 'end' and 'superseded' or nil
   end

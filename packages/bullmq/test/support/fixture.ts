@@ -30,8 +30,9 @@ export class Fixture implements AsyncDisposable {
     this.client.on('error', () => undefined)
   }
 
-  static async create(redis: string = requiredUrl('HOLDFAST_REDIS_URL')): Promise<Fixture> {
-    const database = await freshDatabase()
+  /** @param sql a server of the test's own; default the leg's */
+  static async create(redis: string = requiredUrl('HOLDFAST_REDIS_URL'), sql?: string): Promise<Fixture> {
+    const database = await freshDatabase(sql, sql)
     await migrate(database.db)
     const name = `q${randomBytes(5).toString('hex')}`
     const queue = new bullmq.Queue(name, {

@@ -19,6 +19,8 @@ export interface ChildWorkerOptions {
   readonly way?: 'track' | 'handOff' | 'guard' | 'plain'
   readonly handOffConcurrency?: number
   readonly monitor?: Partial<TaskMonitorOptions>
+  /** Kills itself in the middle of each recovery: it has taken the job, and has not moved it on. */
+  readonly diesRecovering?: boolean
   /** Milliseconds that its stop waits for what runs. @default 500 */
   readonly drain?: number
 }
@@ -50,6 +52,7 @@ const base = { connection, ...(options.prefix ? { prefix: options.prefix } : {})
 
 const queue = new bullmq.Queue(options.queue, base)
 queue.on('error', () => undefined)
+if (options.diesRecovering) queue.getJob = () => process.kill(process.pid, 'SIGKILL') as never
 const adapter = bullmqAdapter({ queues: [queue] })
 const quiet = { warn: () => undefined, error: () => undefined }
 const monitor = new TaskMonitor({ db, adapters: [adapter], logger: quiet, ...TIMES, ...options.monitor })

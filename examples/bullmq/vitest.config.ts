@@ -1,0 +1,1 @@
+export { integrationTests as default } from '../../vitest.base.js'
