@@ -46,7 +46,7 @@ export interface QueueInternals extends BullmqQueue {
 
 /** A worker as its jobs have it; its `closed` is protected in the types. */
 export type WorkerInternals = Pick<Worker, 'id' | 'close' | 'pause' | 'once' | 'on' | 'emit'> &
-  BullmqQueue & { readonly closed: boolean }
+  BullmqQueue & { readonly closed: boolean; readonly closing?: Promise<void> | undefined }
 
 export type JobInternals = Job & { readonly queue: WorkerInternals }
 

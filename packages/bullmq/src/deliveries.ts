@@ -74,6 +74,9 @@ export class Deliveries {
       })
     if (!begun) {
       this.remove(delivery)
+      // Some versions fetch the next one although their worker is paused.
+      if (this.#stopping && !worker.closing)
+        await new Promise<void>((resolve) => worker.once('closing', () => resolve()))
       return undefined
     }
     hookEnds(delivery, {

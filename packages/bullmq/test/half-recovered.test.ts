@@ -32,7 +32,7 @@ describe('a recovery that dies between taking a job and moving it on', () => {
       await fixture.settled()
       expect(fixture.ledger.entries('start')).toHaveLength(2)
       expect(await fixture.hash(id)).toMatchObject({ atm: '1' })
-      expect(await fixture.crashes()).toEqual([1])
+      await expect.poll(() => fixture.crashes()).toEqual([1])
     },
   )
 

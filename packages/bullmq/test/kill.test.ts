@@ -32,7 +32,7 @@ describe('a worker process that is killed', () => {
         starts.map(() => expect.objectContaining({ made: 0, stalled: 0 })),
       )
       expect(fixture.ledger.entries('finish')).toHaveLength(10)
-      expect(await fixture.outcomes()).toEqual(Array(10).fill('requeued'))
+      await expect.poll(() => fixture.outcomes()).toEqual(Array(10).fill('requeued'))
       expect(await fixture.crashes()).toEqual(Array(10).fill(1))
       expect(fixture.ledger.entries('error')).toEqual([])
     },

@@ -33,7 +33,7 @@ describe('when Redis loses everything', () => {
       fixture.ledger.openGate('open')
       await fixture.completed(2)
       await fixture.settled()
-      expect(await fixture.outcomes()).toEqual(['requeued'])
+      await expect.poll(() => fixture.outcomes()).toEqual(['requeued'])
     },
   )
 
