@@ -44,9 +44,13 @@ export interface QueueInternals extends BullmqQueue {
   getJob(id: string): Promise<Job | undefined>
 }
 
-/** A worker as its jobs have it; its `closed` is protected in the types. */
+/** A worker as its jobs have it, with what is protected in its types. */
 export type WorkerInternals = Pick<Worker, 'id' | 'close' | 'pause' | 'once' | 'on' | 'emit'> &
-  BullmqQueue & { readonly closed: boolean; readonly closing?: Promise<void> | undefined }
+  BullmqQueue & {
+    readonly closed: boolean
+    readonly closing?: Promise<void> | undefined
+    callProcessJob(job: Job, token: string, signal?: AbortSignal): Promise<unknown>
+  }
 
 export type JobInternals = Job & { readonly queue: WorkerInternals }
 

@@ -31,7 +31,7 @@ export function checkOptions(options: BullmqAdapterOptions): {
 
 /** @throws ConfigError where a worker can't be guarded */
 export function checkWorker(worker: unknown, queues: readonly QueueInternals[]): WorkerInternals {
-  const problem = problemOf(worker, 'Worker', 'run')
+  const problem = problemOf(worker, 'Worker', 'callProcessJob')
   if (problem !== undefined) throw new ConfigError(`adapter.guard() takes a Worker; this ${problem}.`)
   const checked = worker as WorkerInternals
   if (queues.some((queue) => keysOf(queue) === keysOf(checked))) return checked

@@ -9,19 +9,18 @@ import {
   type TaskMonitor,
 } from '@holdfast/core'
 import { keysOf, type WorkerInternals } from './bullmq.js'
+import { GuardedRuns } from './guarded-runs.js'
 import type { GuardPayload } from './payloads.js'
 
 /** Milliseconds between tries to register while the database is away. */
 const RETRY = 250
-
-/** What BullMQ's workers have for those who cancel jobs. */
-type Cancelling = WorkerInternals & { cancelAllJobs?(reason?: string): void }
 
 /** Keeps one task row for each guarded worker: it stands for whatever the worker has locked. */
 export class Guard {
   readonly #queue: string
   readonly #monitor: Promise<TaskMonitor>
   readonly #rows = new Map<WorkerInternals, Promise<TaskHandle | undefined>>()
+  readonly #runs = new GuardedRuns()
   #stopping = false
 
   /** @param queue the adapter's name */
@@ -29,14 +28,15 @@ export class Guard {
     this.#queue = queue
     this.#monitor = monitor
     void monitor.then((started) => {
-      // Not before: a processor that ends in an error while the job is still its own uses up an attempt.
-      started.on('stopped', () => this.#cancel('it was given back'))
+      // What was handed over is others'.
+      started.on('stopped', () => void this.#runs.abortLost())
     })
   }
 
   /** Resolves once the worker is protected, or is closed. */
   async protect(worker: WorkerInternals): Promise<void> {
     if (!this.#rows.has(worker)) {
+      this.#runs.watch(worker)
       this.#cover(worker)
       worker.once('closed', () => void this.#end(worker).catch((error) => worker.emit('error', error)))
     }
@@ -45,7 +45,7 @@ export class Guard {
 
   /** This process was declared dead: what its workers ran is run elsewhere, and what they fetch now has a new row. */
   evicted(): void {
-    this.#cancel('its process was declared dead')
+    void this.#runs.abortLost()
     for (const worker of this.#rows.keys()) this.#cover(worker)
   }
 
@@ -64,10 +64,6 @@ export class Guard {
       signal.addEventListener('abort', () => resolve(), { once: true })
     })
     await Promise.race([closed, over])
-  }
-
-  #cancel(why: string): void {
-    for (const worker of this.#rows.keys()) (worker as Cancelling).cancelAllJobs?.(`Holdfast: ${why}`)
   }
 
   /** What it had locked to the end, if anything, is given back at once. */
