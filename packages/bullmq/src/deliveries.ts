@@ -59,7 +59,9 @@ export class Deliveries {
     const delivery: Delivery = new Delivery(job, token, {
       ...{ ...options, name: this.#name, monitor: this.#monitor },
       holds: (jobRef) =>
-        [...this.#inHand.keys()].some((other) => other !== delivery && other.jobRef === jobRef),
+        [...this.#inHand.keys()].some(
+          (other) => other !== delivery && other.jobRef === jobRef && other.state !== 'ended',
+        ),
       doubts: (keys, server, patience) => this.#doubts(keys, server, patience),
     })
     this.#inHand.set(delivery, options)

@@ -279,13 +279,13 @@ export class Delivery {
     return answer === 'taken'
   }
 
-  /** Whether the job is this process's by the database's word. */
+  /** Whether the job is this process's by the database's word, which is waited for: nobody else begins it without. */
   async #isRegistered(): Promise<boolean> {
     try {
       await this.task.confirm()
       return await this.#monitor!.isRegistered(this.task)
     } catch {
-      return false // Declared dead, stopped, or without a database: then BullMQ decides.
+      return false // Declared dead, or stopped: then BullMQ decides.
     }
   }
 }

@@ -10,7 +10,7 @@ describe('a worker process that is killed', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it.each(['track', 'handOff', 'guard'] as const)(
+  it.each(['track', 'guard'] as const)(
     'has its jobs run again, each exactly once, long before their locks run out (%s)',
     async (way) => {
       const victim = await fixture.worker({ way })

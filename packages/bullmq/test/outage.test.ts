@@ -19,7 +19,7 @@ describe('the monitor’s database away', () => {
 
   it('for many leases: jobs that run go on and end, those that come wait, none runs twice and no attempt is burnt', async () => {
     // So short that BullMQ would take what isn't renewed for stalled.
-    const settings = { concurrency: 3, lockDuration: 600, stalledInterval: 200, maxStalledCount: 0 }
+    const settings = { concurrency: 3, lockDuration: 2_000, stalledInterval: 500 }
     const workers = [await fixture.worker({ settings }), await fixture.worker({ settings })]
     const running = await fixture.add({ gate: 'open', result: 1 })
     const longer = await fixture.add({ gate: 'later', result: 2 })

@@ -12,7 +12,7 @@ describe('a job that kills its workers', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it.each(['track', 'handOff', 'guard'] as const)(
+  it.each(['track', 'guard'] as const)(
     'ends failed in BullMQ, with the reason and without a retry, and runs again when a person says so (%s)',
     async (way) => {
       const monitor = { maxRecoveries: 1 }

@@ -17,7 +17,7 @@ describe('a worker process that stops', () => {
     gcLockTtl: 60_000,
   }
 
-  it.each(['track', 'handOff', 'guard'] as const)(
+  it.each(['track', 'guard'] as const)(
     'hands over at once what has not ended, which is no crash (%s)',
     async (way) => {
       const options = { way, monitor: patient, drain: 300 }
