@@ -2,6 +2,9 @@ import { until } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
+/** So patient that a busy machine cuts no run short. */
+const monitor = { heartbeatInterval: 1_000, orphanThreshold: 20_000 }
+
 describe('what BullMQ does with jobs', () => {
   let fixture: Fixture
   beforeEach(async () => {
@@ -10,7 +13,7 @@ describe('what BullMQ does with jobs', () => {
   afterEach(() => fixture[Symbol.asyncDispose]())
 
   it.each(['delayed', 'wait', 'rateLimit'] as const)('a processor may move its job (%s)', async (moves) => {
-    await fixture.worker()
+    await fixture.worker({ monitor })
     const job = await fixture.add({ moves })
     await fixture.completed(1)
     await fixture.settled()
@@ -20,7 +23,7 @@ describe('what BullMQ does with jobs', () => {
   })
 
   it.each(['track', 'handOff'] as const)('retries and backoff are the job’s own (%s)', async (way) => {
-    await fixture.worker({ way })
+    await fixture.worker({ way, monitor })
     const retried = await fixture.add(
       { failFirst: 2 },
       { attempts: 3, backoff: { type: 'fixed', delay: 30 } },
