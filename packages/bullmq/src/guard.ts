@@ -45,7 +45,7 @@ export class Guard {
 
   /** This process was declared dead: what its workers ran is run elsewhere, and what they fetch now has a new row. */
   evicted(): void {
-    void this.#runs.abortLost()
+    this.#runs.abortAll()
     for (const worker of this.#rows.keys()) this.#cover(worker)
   }
 

@@ -74,6 +74,12 @@ testAdapter<ConformanceQueue>(
         arrange: (queue, held) => queue.unlock(held),
       },
       {
+        name: 'active with its lock run out, so that BullMQ’s stalled check has it',
+        ways: ['guard'],
+        outcome: 'none',
+        arrange: (queue, held) => queue.unlock(held),
+      },
+      {
         name: 'given back by BullMQ’s stalled check',
         ways: ['track'],
         outcome: 'requeued',
