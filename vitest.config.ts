@@ -4,6 +4,8 @@ import {
   beeOn,
   bossLegs,
   bossOn,
+  bullmqLegs,
+  bullmqOn,
   coreOn,
   full,
   graphileLegs,
@@ -13,6 +15,7 @@ import {
   legs,
   moreBeeLegs,
   moreBossLegs,
+  moreBullmqLegs,
   moreGraphileLegs,
   moreKitLegs,
   moreLegs,
@@ -20,6 +23,7 @@ import {
 
 const core = (full ? [...legs, ...moreLegs] : legs).map(coreOn)
 const bee = (full ? [...beeLegs, ...moreBeeLegs] : beeLegs).map(beeOn)
+const bullmq = (full ? [...bullmqLegs, ...moreBullmqLegs] : bullmqLegs).map(bullmqOn)
 const graphile = (full ? [...graphileLegs, ...moreGraphileLegs] : graphileLegs).map(graphileOn)
 const kit = (full ? [...kitLegs, ...moreKitLegs] : kitLegs).map(kitOn)
 const boss = (full ? [...bossLegs, ...moreBossLegs] : bossLegs).map(bossOn)
@@ -27,12 +31,13 @@ const boss = (full ? [...bossLegs, ...moreBossLegs] : bossLegs).map(bossOn)
 export default defineConfig({
   test: {
     projects: [
-      'packages/!(adapter-testkit|core|bee-queue|graphile-worker|pg-boss)',
+      'packages/!(adapter-testkit|core|bee-queue|bullmq|graphile-worker|pg-boss)',
       'tooling/*',
       'examples/*/vitest.config.ts',
       ...core,
       ...kit,
       ...bee,
+      ...bullmq,
       ...graphile,
       ...boss,
     ],

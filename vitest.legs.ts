@@ -186,6 +186,41 @@ export const beeOn = (leg: BeeLeg): UserWorkspaceConfig =>
     },
   })
 
+/** A version of BullMQ and a database that its adapter's tests run on. */
+export interface BullmqLeg extends DatabaseLeg {
+  readonly bullmq: '6.7.0' | '5.81.5'
+}
+
+/** Each major version of BullMQ, and each kind of database: the legs of `npm test`. */
+export const bullmqLegs: readonly BullmqLeg[] = [
+  { db: 'postgres', bullmq: '6.7.0' },
+  {
+    db: 'mysql',
+    bullmq: '5.81.5',
+    leaveOut: ['options', 'types', 'half-recovered', 'outage', 'poison', 'redis-lost'],
+    leaveOutAreas: CONTRACT,
+  },
+]
+
+/** What `npm run test:full` adds. */
+export const moreBullmqLegs: readonly BullmqLeg[] = [
+  { db: 'postgres', bullmq: '5.81.5' },
+  { db: 'mariadb', bullmq: '6.7.0' },
+  { db: 'mysql', bullmq: '6.7.0' },
+]
+
+/** The tests of the BullMQ adapter on one leg. */
+export const bullmqOn = (leg: BullmqLeg): UserWorkspaceConfig =>
+  testsOn(leg, {
+    folder: 'packages/bullmq',
+    name: `bullmq ${leg.bullmq} on ${leg.db}`,
+    order: 2,
+    env: {
+      HOLDFAST_TEST_BULLMQ: leg.bullmq === '5.81.5' ? 'bullmq-5' : '',
+      HOLDFAST_TEST_SERVICES: 'redis',
+    },
+  })
+
 /** A version of graphile-worker and a Postgres that its adapter's tests run on. */
 export interface GraphileLeg extends DatabaseLeg {
   readonly graphile: '0.16.6' | '0.17.3' | '0.18.0'
