@@ -53,6 +53,14 @@ describe('the docs', () => {
     expect(quickStart.map(({ text }) => text)).toEqual([file])
   })
 
+  it('show the guide’s adapter as it is in the example', () => {
+    const shown = blocksOf('docs/writing-an-adapter.md').filter(({ language }) => language === 'js')
+    const files = ['adapter.js', 'worker.js', 'conformance.test.js']
+    expect(shown.map(({ text }) => text)).toEqual(
+      files.map((file) => readFileSync(join(root, 'examples/adapter', file), 'utf8')),
+    )
+  })
+
   it('link to files that exist', () => {
     const broken = pages.flatMap((page) => {
       const text = readFileSync(join(root, page), 'utf8')
