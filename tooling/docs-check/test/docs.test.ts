@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { typeErrors } from '@holdfast/chaos'
@@ -70,6 +70,23 @@ describe('the docs', () => {
         .map((link) => `${page}: ${link}`)
     })
     expect(broken).toEqual([])
+  })
+
+  it('have changesets that name packages', () => {
+    const folder = join(root, '.changeset')
+    const published = new Set(
+      readdirSync(join(root, 'packages')).map(
+        (name) => JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8')).name,
+      ),
+    )
+    for (const file of readdirSync(folder).filter((name) => name.endsWith('.md'))) {
+      const [, head] = /^---\n([\s\S]*?)\n---\n\n\S/.exec(readFileSync(join(folder, file), 'utf8')) ?? []
+      const names = head?.split('\n').map((line) => /^'(.+)': (?:patch|minor|major)$/.exec(line)?.[1])
+      expect(
+        names?.every((name) => published.has(name)),
+        `${file}: ${head}`,
+      ).toBe(true)
+    }
   })
 
   it('name every option of the monitor', async () => {
