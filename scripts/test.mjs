@@ -42,7 +42,7 @@ process.exitCode = summarize(code)
 function chosenProjects() {
   if (one) return [`core on ${own.db ?? '*'}, kysely ${own.kysely ?? '*'}`]
   if (own.core) return ['core on *']
-  const queues = ['graphile-worker 0.18.0', 'bee-queue 2.0.0', 'pg-boss 12.38.0']
+  const queues = ['graphile-worker 0.18.0', 'bee-queue 2.0.0', 'bullmq 6.7.0', 'pg-boss 12.38.0']
   const newest = ['core on postgres, *', ...queues.map((queue) => `${queue} on postgres`)]
   return own.node === undefined || rest.some((arg) => arg.startsWith('--project')) ? [] : newest
 }

@@ -68,6 +68,22 @@ export class Records {
     await sql`update holdfast_processes set state = 'dead' where process_id = ${processId}`.execute(this.db)
   }
 
+  /** The task row of a job, to be put back under a process that nobody knows, as one whose end was never written. */
+  async copyOf(jobRef: string): Promise<{ restore(processId: string): Promise<void> }> {
+    const { rows } = await sql<{ id: string; queue: string; payload: string }>`
+      select id, queue, payload from holdfast_tasks where job_ref = ${jobRef}`.execute(this.db)
+    const [row] = rows
+    if (row === undefined) throw new Error(`no task has the jobRef ${jobRef}`)
+    return {
+      restore: async (processId) => {
+        await sql`insert into holdfast_tasks (process_id, id, queue, job_ref, payload, created_at, attempts)
+          values (${processId}, ${row.id}, ${row.queue}, ${jobRef}, ${row.payload}, current_timestamp, 0)`.execute(
+          this.db,
+        )
+      },
+    }
+  }
+
   /** Makes the payload of a task one that no adapter knows. */
   async spoil(jobRef: string): Promise<void> {
     const payload = JSON.stringify({ nothing: 'of any adapter' })

@@ -40,6 +40,24 @@ export function running<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         }
       })
 
+      // Handed off, it has ended for its queue from the first, and the row says that its work has not.
+      if (way === 'track') {
+        it('comes back no more when only its row was left', async (fleet) => {
+          const job = await fleet.add({ gate: 'end' })
+          await fleet.started(job, 1)
+          const row = await fleet.records.copyOf(job.jobRef)
+          fleet.openGate('end')
+          await fleet.finished(job)
+          await fleet.ended(job)
+          await fleet.settled()
+          await row.restore('gone:1:0000000000000000')
+          await fleet.recover(await fleet.monitor(), 'gone:1:0000000000000000')
+          assert.deepEqual(await fleet.records.tasksOf('gone:1:0000000000000000'), [])
+          await fleet.finished(await fleet.add())
+          assert.equal(fleet.runs(job).length, 1)
+        })
+      }
+
       it('and fails is tried again as its queue has it', async (fleet) => {
         const job = await fleet.add({ fails: 1 }, { maxAttempts: 3 })
         await fleet.finished(job)

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { compiled } from '@holdfast/chaos'
 import type { AdapterTestOptions, Probes, TestQueue } from '../../src/index.js'
 import { type MemoryJob, MemoryQueue, MemoryQueueServer } from '../../src/memory/index.js'
@@ -83,5 +84,14 @@ export function memoryTests(
         },
       },
     ],
+    additionalTests({ it }, fleet) {
+      it('sees the reference adapter register a job under the id that its queue gave it', async () => {
+        await fleet().worker()
+        const job = await fleet().add({ gate: 'end' })
+        await fleet().started(job, 1)
+        const [row] = await fleet().records.tasks()
+        assert.equal(row!.jobRef, job.id)
+      })
+    },
   }
 }
