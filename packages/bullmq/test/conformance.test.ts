@@ -2,14 +2,14 @@ import { testAdapter } from '@holdfast/adapter-testkit'
 import { compiled, legUrl, requiredUrl } from '@holdfast/chaos'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { bullmqVersion } from './support/bull.js'
-import { ConformanceQueue } from './support/conformance-queue.js'
+import { ConformanceQueue } from './support/kit-queue.js'
 
 testAdapter<ConformanceQueue>(
   { describe, it, beforeAll, afterAll },
   {
     name: `BullMQ ${bullmqVersion}`,
     ways: ['track', 'handOff', 'guard'],
-    worker: compiled(new URL('./support/conformance-worker.ts', import.meta.url)),
+    worker: compiled(new URL('./support/kit-worker.ts', import.meta.url)),
     databases: [legUrl()],
     async setup({ proxy }) {
       const redis = requiredUrl('HOLDFAST_REDIS_URL')

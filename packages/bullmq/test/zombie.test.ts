@@ -1,8 +1,7 @@
-import { until } from '@holdfast/chaos'
+import { type LedgerEntry, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
-import type { Entry } from './support/ledger.js'
 
 describe('a worker that stands still for longer than its lease', () => {
   let fixture: Fixture
@@ -28,7 +27,7 @@ describe('a worker that stands still for longer than its lease', () => {
     await until(async () => (await fixture.places()).failed.length === 1)
     await zombie.message('evicted')
     // The failure of what was handed off is told; its completion was, by whoever handed it off.
-    const ends = (): Entry[] => [
+    const ends = (): LedgerEntry[] => [
       ...fixture.ledger.entries('failed'),
       ...(way === 'handOff' ? [] : fixture.ledger.entries('completed')),
     ]

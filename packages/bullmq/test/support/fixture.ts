@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { Child, freshDatabase, requiredUrl, type TestDatabase, until } from '@holdfast/chaos'
+import { Child, freshDatabase, Ledger, requiredUrl, type TestDatabase, until } from '@holdfast/chaos'
 import { migrate } from '@holdfast/core'
 import type { Job, JobsOptions, Queue } from 'bullmq'
 import type { Redis as RedisClient } from 'ioredis'
 import { sql } from 'kysely'
 import { bullmq, connectionOf, Redis } from './bull.js'
-import { Ledger } from './ledger.js'
 import type { ChildWorkerOptions, Work } from './worker.js'
 
 /** Where BullMQ keeps ids of jobs. `wait` holds those of a paused queue too, wherever its version has them. */

@@ -1,10 +1,9 @@
 // A process that works on BullMQ's jobs with Holdfast: to be killed, paused and stopped.
-import { childOptions, connect } from '@holdfast/chaos'
+import { childOptions, connect, Ledger } from '@holdfast/chaos'
 import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import type { Job, WorkerOptions } from 'bullmq'
 import { bullmqAdapter, type ProtectedJob } from '../../src/index.js'
 import { bullmq, connectionOf } from './bull.js'
-import { Ledger } from './ledger.js'
 import { TIMES } from './times.js'
 
 export interface ChildWorkerOptions {
@@ -18,6 +17,8 @@ export interface ChildWorkerOptions {
   /** @default 'track' */
   readonly way?: 'track' | 'handOff' | 'guard' | 'plain'
   readonly handOffConcurrency?: number
+  /** A file that BullMQ runs jobs in, in a thread of its own, instead of the processor here. */
+  readonly sandbox?: string
   readonly monitor?: Partial<TaskMonitorOptions>
   /** Kills itself in the middle of each recovery: it has taken the job, and has not moved it on. */
   readonly diesRecovering?: boolean
@@ -110,7 +111,7 @@ const processor =
       ? adapter.handOff(work as never, { concurrency: handOffConcurrency })
       : work
 
-const worker = new bullmq.Worker(options.queue, processor as never, {
+const worker = new bullmq.Worker(options.queue, (options.sandbox ?? processor) as never, {
   ...{ ...base, concurrency: 10, autorun: false, lockDuration: 30_000, drainDelay: 1 },
   ...options.settings,
 })
@@ -120,7 +121,8 @@ worker.on('failed', (job, error) =>
   ledger.note({ what: 'failed', job: job?.id ?? '', detail: error.message }),
 )
 
-process.on('message', async (message) => {
+process.on('message', async (message: string | { cancel: string }) => {
+  if (typeof message === 'object') worker.cancelJob(message.cancel, 'not wanted any more')
   if (message === 'stop') {
     await monitor.stop({ drain: options.drain ?? 500 })
     send({ type: 'stopped' })
