@@ -12,7 +12,7 @@ export default class CountReporter {
       counts[project] ??= { passed: 0, failed: 0, skipped: 0 }
       const count = counts[project]
       const { exclude, env } = module.project.config
-      const areas = env.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';').map((area) => `conformance: ${area}`) ?? []
+      const areas = env?.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';').map((area) => `conformance: ${area}`) ?? []
       const files = [...exclude.filter((file) => file.startsWith('test/')), ...areas]
       if (files.length > 0) leftOut[project] = files
       // A file that can't be loaded, or a hook that throws: its tests never ran.

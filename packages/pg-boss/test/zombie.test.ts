@@ -35,8 +35,9 @@ describe('a worker that stands still for longer than its lease', () => {
   })
 
   it('in a batch: what is not its own any more is left alone, the rest of it ends', async () => {
-    const zombie = await fixture.worker({ workers: 1, work: { batchSize: 3 } })
+    // Before there is a worker, which would take what is there by then.
     for (let n = 0; n < 3; n++) await fixture.add({ gate: 'open', deaf: true })
+    const zombie = await fixture.worker({ workers: 1, work: { batchSize: 3 } })
     await fixture.started(3)
     zombie.pause()
     const survivor = await fixture.worker({ workers: 3 })
