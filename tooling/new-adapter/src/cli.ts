@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // pnpm new:adapter <name>: makes packages/<name> from the template.
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
@@ -20,7 +21,8 @@ const program = new Command('new:adapter')
     const files = makePackage(root, name)
     console.log(`packages/${name}:\n${files.map((file) => `  ${file}`).join('\n')}`)
     if (install) {
-      execFileSync('npx', ['--yes', 'pnpm@10.34.9', 'install', '--no-frozen-lockfile'], {
+      const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+      execFileSync('npx', ['--yes', packageManager, 'install', '--no-frozen-lockfile'], {
         cwd: root,
         stdio: 'inherit',
       })
