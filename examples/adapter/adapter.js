@@ -1,4 +1,4 @@
-import { HoldfastError, PayloadError, PayloadTooLargeError } from '@holdfast/core'
+import { HoldfastError, PayloadError, PayloadTooLargeError, recoverEach } from '@holdfast/core'
 
 /** Connects the queue in memory. */
 export function exampleAdapter({ queue, name = 'example' }) {
@@ -10,7 +10,7 @@ export function exampleAdapter({ queue, name = 'example' }) {
       monitor = started
     },
     onStop: () => queue.stop(),
-    recover: (jobs) => Promise.all(jobs.map((job) => recoverJob(queue, job).catch(failed))),
+    recover: (jobs, context) => recoverEach(jobs, context, (job) => recoverJob(queue, job)),
     /** Wraps a handler: its job stays active in the queue while it runs. */
     track: (handler) => async (job) => {
       let task
@@ -32,7 +32,11 @@ export function exampleAdapter({ queue, name = 'example' }) {
   })
 }
 
-/** Once, however often it is asked for: `release` takes a job from one run only, `restore` knows the recovery. */
+/**
+ * Once, however often it is asked for: `release` takes a job from one run only, `restore` knows the recovery.
+ *
+ * @returns {Promise<import('@holdfast/core').JobOutcome>}
+ */
 async function recoverJob(queue, { orphan, decision, recoveryId }) {
   const job = orphan.payload
   if (decision.kind === 'quarantine') {
@@ -45,8 +49,6 @@ async function recoverJob(queue, { orphan, decision, recoveryId }) {
   if (found === 'waiting' || found === 'active') return { kind: 'alreadyThere' }
   return { kind: 'requeued', jobRef: job.id }
 }
-
-const failed = (error) => ({ kind: 'failed', error })
 
 /** Others have the job by now, and it is theirs to end. A database that is away hears of it later. */
 function ignoreLost(error) {

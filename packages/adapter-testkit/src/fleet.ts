@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { type AnyDatabase, Child, connect, freshDatabase, Ledger, until } from '@holdfast/chaos'
-import { migrate, type QueueAdapter, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
+import {
+  type AdapterCapabilities,
+  migrate,
+  type QueueAdapter,
+  TaskMonitor,
+  type TaskMonitorOptions,
+} from '@holdfast/core'
 import { QueueProxy } from './queue-proxy.js'
 import { Records } from './records.js'
 import type {
@@ -158,6 +164,13 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
     })
     await monitor.start()
     return monitor
+  }
+
+  /** What the adapter declares. */
+  async capabilities(): Promise<AdapterCapabilities> {
+    const { adapter, close } = await this.queue.connect()
+    await close?.()
+    return adapter.capabilities
   }
 
   /** Sweeps until a dead process was found dead, and recovery was tried for each of its tasks. */

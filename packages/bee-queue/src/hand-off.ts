@@ -1,4 +1,4 @@
-import { ConfigError, Semaphore, TaskOverdueError } from '@holdfast/core'
+import { ConfigError, overdue, Semaphore } from '@holdfast/core'
 import type { BeeHandler, BeeJobInternals } from './bee-queue.js'
 import { callHandler } from './call-handler.js'
 import type { Delivery } from './delivery.js'
@@ -77,15 +77,4 @@ export class HandOff<Data, Result> {
     queue.queue.emit(status, job, error)
     queue.queue.emit(status === 'retrying' ? 'failed' : 'failed:fatal', job, error)
   }
-}
-
-/** Rejects when the time of the work is over. */
-function overdue(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const look = (): void => {
-      if (TaskOverdueError.is(signal.reason)) reject(signal.reason)
-    }
-    if (signal.aborted) look()
-    signal.addEventListener('abort', look, { once: true })
-  })
 }

@@ -1,4 +1,4 @@
-import type { DecidedJob, JobOutcome, RecoveryContext } from '@holdfast/core'
+import { type DecidedJob, type JobOutcome, type RecoveryContext, recoverEach } from '@holdfast/core'
 import { failedJob, withoutPastDelay } from './job-json.js'
 import { type JobPayload, jobRefOf, otherId } from './payloads.js'
 import type { ProtectedQueue } from './protected-queue.js'
@@ -11,18 +11,9 @@ const REMEMBERED = 7 * 24 * 3_600
 export function recoverJobs(
   queues: readonly ProtectedQueue[],
   jobs: readonly DecidedJob[],
-  { signal }: RecoveryContext,
+  context: RecoveryContext,
 ): Promise<JobOutcome[]> {
-  return Promise.all(
-    jobs.map(async (job): Promise<JobOutcome> => {
-      try {
-        signal.throwIfAborted()
-        return await recoverJob(queues, job)
-      } catch (error) {
-        return { kind: 'failed', error }
-      }
-    }),
-  )
+  return recoverEach(jobs, context, (job) => recoverJob(queues, job))
 }
 
 async function recoverJob(

@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { TaskLostError } from '@holdfast/core'
+import { linkedSignal, TaskLostError } from '@holdfast/core'
 import type { Job } from 'bullmq'
 import { isLost, leaveAlone, runScript, type WorkerInternals } from './bullmq.js'
-import { linkedSignal } from './call-processor.js'
 import { BEGIN } from './scripts/begin.js'
 
 /** Milliseconds between looks at a lock. */

@@ -1,4 +1,4 @@
-import { ConfigError, Semaphore, TaskLostError, TaskOverdueError } from '@holdfast/core'
+import { ConfigError, overdue, Semaphore, TaskLostError } from '@holdfast/core'
 import { type JobInternals, leaveAlone, type ProtectedProcessor, type WrappedProcessor } from './bullmq.js'
 import { callProcessor } from './call-processor.js'
 import type { Deliveries } from './deliveries.js'
@@ -78,15 +78,4 @@ async function fail(deliveries: Deliveries, delivery: Delivery, error: unknown):
     throw cause
   }
   worker.emit('failed', job, failure, 'active')
-}
-
-/** Rejects when the time of the work is over. */
-function overdue(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const look = (): void => {
-      if (TaskOverdueError.is(signal.reason)) reject(signal.reason)
-    }
-    if (signal.aborted) look()
-    signal.addEventListener('abort', look, { once: true })
-  })
 }

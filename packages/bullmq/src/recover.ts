@@ -1,4 +1,4 @@
-import type { DecidedJob, JobOutcome, RecoveryContext } from '@holdfast/core'
+import { type DecidedJob, type JobOutcome, type RecoveryContext, recoverEach } from '@holdfast/core'
 import type { Job } from 'bullmq'
 import { isLost, keysOf, type QueueInternals, unrecoverable } from './bullmq.js'
 import { type EndedRun, jobRefOf, otherId, recoveryToken } from './payloads.js'
@@ -8,18 +8,9 @@ import { take } from './take.js'
 export function recoverJobs(
   queues: readonly QueueInternals[],
   jobs: readonly DecidedJob[],
-  { signal }: RecoveryContext,
+  context: RecoveryContext,
 ): Promise<JobOutcome[]> {
-  return Promise.all(
-    jobs.map(async (job): Promise<JobOutcome> => {
-      try {
-        signal.throwIfAborted()
-        return await recoverJob(queues, job)
-      } catch (error) {
-        return { kind: 'failed', error }
-      }
-    }),
-  )
+  return recoverEach(jobs, context, (job) => recoverJob(queues, job))
 }
 
 /** @throws Error when the adapter has no such queue */

@@ -1,5 +1,6 @@
+import { linkedSignal } from '@holdfast/core'
 import { type JobInternals, leaveAlone, type ProtectedProcessor, type WrappedProcessor } from './bullmq.js'
-import { callProcessor, linkedSignal } from './call-processor.js'
+import { callProcessor } from './call-processor.js'
 import type { Deliveries } from './deliveries.js'
 import type { TrackOptions } from './options.js'
 

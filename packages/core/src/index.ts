@@ -20,6 +20,7 @@ export type {
   SweepEvent,
   TaskEvent,
 } from './events.js'
+export { linkedSignal } from './linked-signal.js'
 export type { Logger } from './logger.js'
 export { migrate } from './migrations/migrate.js'
 export type { MigrationId } from './migrations/migration.js'
@@ -31,12 +32,14 @@ export {
 } from './migrations/provider.js'
 export type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 export type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
+export { overdue } from './overdue.js'
 export type {
   Quarantine,
   QuarantineDetails,
   QuarantineEntry,
   QuarantineListOptions,
 } from './quarantine.js'
+export { recoverEach } from './recover-each.js'
 export type { CrashDecision, CrashPolicy } from './recovery/decide.js'
 export { Semaphore } from './semaphore.js'
 export type { DialectName } from './store/dialect.js'

@@ -2,6 +2,7 @@ import {
   type AnyTransaction,
   type CompleteOptions,
   ConfigError,
+  linkedSignal,
   StoppedError,
   type TaskHandle,
   TaskLostError,
@@ -10,7 +11,6 @@ import type { JobHelpers, Task } from 'graphile-worker'
 import { isEnded, orGiveBack, patiently } from './before-work.js'
 import { confirmHeld, letGo } from './confirm-held.js'
 import { giveBackJob, removeJob } from './job-sql.js'
-import { linkedSignal } from './linked-signal.js'
 import { failureOf, type StartedPayload } from './payloads.js'
 import { type Delivery, protectedTask, type TaskContext } from './protected-task.js'
 import { inDatabase } from './run.js'

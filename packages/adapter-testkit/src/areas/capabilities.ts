@@ -13,8 +13,7 @@ export function capabilities<Queue extends TestQueue>(suite: Suite<Queue>): void
     suite,
     'a declared capability',
     async (fleet) => {
-      const { adapter, close } = await fleet.queue.connect()
-      await close?.()
+      const declared = await fleet.capabilities()
       const { processId, jobs } = await fleet.victim(await addMany(fleet, 4, { gate: 'again' }), { way })
       const [late, ...others] = jobs
       const pauses = (jobRef: string | null): boolean => jobRef === late!.jobRef
@@ -22,7 +21,7 @@ export function capabilities<Queue extends TestQueue>(suite: Suite<Queue>): void
         onCrash: ({ jobRef }) => (pauses(jobRef) ? { kind: 'requeue', notBefore: MINUTE } : 'requeue'),
       })
       await fleet.recover(monitor, processId)
-      return { late: late!, others, declared: adapter.capabilities, processId }
+      return { late: late!, others, declared, processId }
     },
     (it) => {
       it('delay: a job that shall wait does so in its queue; else its task is kept', async (fleet, arranged) => {

@@ -34,9 +34,7 @@ export function fidelity<Queue extends TestQueue>(suite: Suite<Queue>, way: Way)
       for (const job of jobs) returned.push({ job, fields: (await fleet.copies(job))[0]!.fields })
       const monitor = { maxPayloadBytes: MAX_PAYLOAD }
       const { processId } = await fleet.victim(jobs, { way, monitor })
-      const { adapter, close } = await fleet.queue.connect()
-      await close?.()
-      const { preservesJobId } = adapter.capabilities
+      const { preservesJobId } = await fleet.capabilities()
       const inRows = await fleet.records.hasText(jobs[0]!.work.key)
       await fleet.recover(await fleet.monitor(monitor), processId)
       const back = new Map<HeldJob, Awaited<ReturnType<typeof fleet.copies>>>()

@@ -97,14 +97,13 @@ export function once<Queue extends TestQueue>(suite: Suite<Queue>): void {
         monitor,
         repeat,
       }) => {
-        const { adapter, close } = await fleet.queue.connect()
-        await close?.()
+        const { atomicRecovery } = await fleet.capabilities()
         const { processId, jobs } = await fleet.victim(await addMany(fleet, 5, { gate: 'again' }))
         await fleet.recover(monitor, processId)
         // In one transaction with the end of the row it can't be repeated: the next area has it undone instead.
-        if (!adapter.capabilities.atomicRecovery) await repeat()
+        if (!atomicRecovery) await repeat()
         await runsOnceMore(fleet, jobs)
-        if (adapter.capabilities.atomicRecovery) return
+        if (atomicRecovery) return
         await repeat()
         for (const job of jobs) {
           const state = await fleet.state(job)

@@ -72,8 +72,6 @@ export function trouble<Queue extends TestQueue>(suite: Suite<Queue>): void {
     async (fleet) => {
       let failing = true
       const monitor = await fleet.monitor({ around: undoing(() => failing) })
-      const { adapter, close } = await fleet.queue.connect()
-      await close?.()
       const { processId, jobs } = await fleet.victim(await addMany(fleet, 3, { gate: 'again' }))
       const states = async () => Promise.all(jobs.map((job) => fleet.state(job)))
       const before = await states()
@@ -81,7 +79,8 @@ export function trouble<Queue extends TestQueue>(suite: Suite<Queue>): void {
       const after = await states()
       const kept = await fleet.records.tasksOf(processId)
       failing = false
-      return { atomic: adapter.capabilities.atomicRecovery, before, after, kept, monitor, jobs }
+      const { atomicRecovery: atomic } = await fleet.capabilities()
+      return { atomic, before, after, kept, monitor, jobs }
     },
     (it) => {
       it('leaves the queue as it was if, and only if, atomicRecovery is declared', async (_, {
@@ -113,9 +112,7 @@ export function trouble<Queue extends TestQueue>(suite: Suite<Queue>): void {
       const monitor = await fleet.monitor()
       monitor.on('recoveryFailed', ({ error }) => failures.push(error))
       monitor.on('error', (error) => failures.push(error.message))
-      const { adapter, close } = await fleet.queue.connect()
-      await close?.()
-      const { atomicRecovery } = adapter.capabilities
+      const { atomicRecovery } = await fleet.capabilities()
       const { processId, jobs } = await fleet.victim(await addMany(fleet, 3, { gate: 'again' }))
       return { monitor, atomicRecovery, processId, jobs, failures }
     },

@@ -5,6 +5,7 @@ import {
   PayloadError,
   PayloadTooLargeError,
   type QueueAdapter,
+  recoverEach,
   type TaskHandle,
   type TaskMonitor,
 } from '@holdfast/core'
@@ -39,7 +40,7 @@ export function memoryAdapter({
   return Object.freeze<MemoryAdapter>({
     name,
     capabilities: Object.freeze({ atomicRecovery: false, preservesJobId: true, delay: true }),
-    recover: (jobs) => Promise.all(jobs.map((job) => recoverJob(queue, job))),
+    recover: (jobs, context) => recoverEach(jobs, context, (job) => recoverJob(queue, job)),
     onStart(started) {
       monitor = started
     },
@@ -119,22 +120,18 @@ async function recoverJob(
   queue: MemoryQueue,
   { orphan, decision, recoveryId }: DecidedJob,
 ): Promise<JobOutcome> {
-  try {
-    const { kind, job } = orphan.payload as Payload
-    if (decision.kind === 'quarantine') {
-      const found = await queue.bury(job, decision.reason)
-      return found === 'buried' ? { kind: 'quarantined' } : { kind: 'alreadyThere' }
-    }
-    const requeued: JobOutcome = { kind: 'requeued', jobRef: job.id }
-    const found = await queue.release(job, decision.notBefore)
-    if (found === 'released') return requeued
-    if (found === 'waiting' || found === 'active') return { kind: 'alreadyThere' }
-    const isDone = found === 'failed' || (found === 'completed' && kind === 'track')
-    if (isDone && orphan.cause !== 'retry') return { kind: 'finished' }
-    // Handed off, retried by a person, or lost by the queue.
-    const before = await queue.restore(job, recoveryId, decision.notBefore)
-    return before === 'waiting' || before === 'active' ? { kind: 'alreadyThere' } : requeued
-  } catch (error) {
-    return { kind: 'failed', error }
+  const { kind, job } = orphan.payload as Payload
+  if (decision.kind === 'quarantine') {
+    const found = await queue.bury(job, decision.reason)
+    return found === 'buried' ? { kind: 'quarantined' } : { kind: 'alreadyThere' }
   }
+  const requeued: JobOutcome = { kind: 'requeued', jobRef: job.id }
+  const found = await queue.release(job, decision.notBefore)
+  if (found === 'released') return requeued
+  if (found === 'waiting' || found === 'active') return { kind: 'alreadyThere' }
+  const isDone = found === 'failed' || (found === 'completed' && kind === 'track')
+  if (isDone && orphan.cause !== 'retry') return { kind: 'finished' }
+  // Handed off, retried by a person, or lost by the queue.
+  const before = await queue.restore(job, recoveryId, decision.notBefore)
+  return before === 'waiting' || before === 'active' ? { kind: 'alreadyThere' } : requeued
 }

@@ -1,4 +1,4 @@
-import type { DecidedJob, JobOutcome, RecoveryContext } from '@holdfast/core'
+import { type DecidedJob, type JobOutcome, type RecoveryContext, recoverEach } from '@holdfast/core'
 import type { JobPayload } from './payload.js'
 import type { MyQueue } from './queue.js'
 
@@ -6,18 +6,9 @@ import type { MyQueue } from './queue.js'
 export function recoverJobs(
   queue: MyQueue,
   jobs: readonly DecidedJob[],
-  { signal }: RecoveryContext,
+  context: RecoveryContext,
 ): Promise<JobOutcome[]> {
-  return Promise.all(
-    jobs.map(async (job): Promise<JobOutcome> => {
-      try {
-        signal.throwIfAborted()
-        return await recoverJob(queue, job)
-      } catch (error) {
-        return { kind: 'failed', error }
-      }
-    }),
-  )
+  return recoverEach(jobs, context, (job) => recoverJob(queue, job))
 }
 
 /**

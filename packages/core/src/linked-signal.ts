@@ -1,7 +1,9 @@
 import { setMaxListeners } from 'node:events'
 
-/** A signal that aborts with the first of `sources`, until it is unlinked: `AbortSignal.any` would pile up on sources
- * that outlive it. */
+/**
+ * For an adapter: a signal that aborts with the first of `sources`, until it is unlinked. `AbortSignal.any` would pile up
+ * on sources that outlive it.
+ */
 export function linkedSignal(...sources: (AbortSignal | undefined)[]): {
   signal: AbortSignal
   unlink(): void
