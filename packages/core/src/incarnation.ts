@@ -6,7 +6,8 @@ import { Lease } from './lease.js'
 import type { MonitorConfig } from './options.js'
 import type { NewTask } from './store/new-tasks.js'
 import type { Store } from './store/store.js'
-import { deleteTasks, insertTasks, touchTasks } from './store/tasks.js'
+import { deleteTasks, type Fate, insertTasks, touchTasks } from './store/tasks.js'
+import type { Handle } from './task-handle.js'
 import { WriteBatcher } from './write-batcher.js'
 
 /** How a task was to end when the write that ends it had an unknown outcome. */
@@ -29,6 +30,12 @@ export interface Registration {
 /** Not written: `suspect`, the job must run alone; `dead`, this process is not alive in the database. */
 export type Registered = 'written' | 'suspect' | 'dead'
 
+/** A task that a transaction of the caller's ends, if it commits. */
+export interface PendingEnd {
+  readonly handle: Handle
+  readonly entry: InFlight
+}
+
 /** A job that was in flight in this many dying processes is a suspect. */
 const SUSPECT_FROM = 2
 
@@ -45,7 +52,7 @@ export class Incarnation {
   /** The tasks in flight, by task id. */
   readonly tasks = new Map<string, InFlight>()
   /** Tasks completed in a transaction of the caller's, whose end is not known yet, by task id. */
-  readonly pending = new Map<string, InFlight>()
+  readonly pending = new Map<string, PendingEnd>()
   /** Tasks whose INSERT, DELETE or release had an unknown outcome. */
   readonly doubtful = new Map<string, Settlement>()
   /** Each answers whether the row was written; an Error for its own fault. */
@@ -106,25 +113,30 @@ export class Incarnation {
     for (const resolve of this.#emptied.splice(0)) resolve()
   }
 
-  /** The task was completed in a transaction of the caller's. */
-  awaitCommit(taskId: string): void {
-    const task = this.tasks.get(taskId)
-    if (task !== undefined) this.pending.set(taskId, task)
-    this.tasks.delete(taskId)
-    this.forget(taskId)
+  /**
+   * The task was completed in a transaction of the caller's, perhaps not for the first time. False: it was not in flight
+   * here any more.
+   */
+  awaitCommit(handle: Handle): boolean {
+    const entry = this.tasks.get(handle.id) ?? this.pending.get(handle.id)?.entry
+    if (entry === undefined) return false
+    this.pending.set(handle.id, { handle, entry })
+    this.tasks.delete(handle.id)
+    this.forget(handle.id)
+    return true
   }
 
-  /** The caller's transaction was rolled back: the task is in flight again. */
-  rolledBack(taskId: string): void {
-    const task = this.pending.get(taskId)
-    if (task === undefined) return
-    this.pending.delete(taskId)
-    this.tasks.set(taskId, task)
+  /** It is known what became of the transaction that a task was completed in. */
+  decided({ handle, entry }: PendingEnd, fate: Exclude<Fate, 'open'>): void {
+    this.pending.delete(handle.id)
+    if (fate === 'rolled-back') this.tasks.set(handle.id, entry)
+    else entry.end()
+    handle.decided(fate)
   }
 
-  /** The caller's transaction has committed. */
-  committed(taskId: string): void {
-    this.pending.get(taskId)?.end()
+  /** The task has ended by another write than that of the caller's transaction. */
+  notPending(taskId: string): void {
+    this.pending.get(taskId)?.entry.end()
     this.pending.delete(taskId)
   }
 
@@ -160,7 +172,8 @@ export class Incarnation {
   }
 
   abort(reason: Error): void {
-    for (const { controller } of [...this.tasks.values(), ...this.pending.values()]) controller.abort(reason)
+    const pending = [...this.pending.values()].map(({ entry }) => entry)
+    for (const { controller } of [...this.tasks.values(), ...pending]) controller.abort(reason)
   }
 
   /** Ends this life: every handle aborts, everyone who waits is told. */
@@ -168,7 +181,7 @@ export class Incarnation {
     this.#ended = true
     this.abort(reason)
     for (const { reject } of this.#verdicts.splice(0)) reject(reason)
-    for (const id of [...this.pending.keys()]) this.committed(id)
+    for (const ending of [...this.pending.values()]) this.decided(ending, 'lost')
     for (const id of [...this.tasks.keys(), ...this.doubtful.keys()]) this.forget(id)
   }
 

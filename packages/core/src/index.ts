@@ -39,11 +39,12 @@ export type {
   QuarantineEntry,
   QuarantineListOptions,
 } from './quarantine.js'
+export { queueName } from './queue-name.js'
 export { recoverEach } from './recover-each.js'
 export type { CrashDecision, CrashPolicy } from './recovery/decide.js'
 export { Semaphore } from './semaphore.js'
 export type { DialectName } from './store/dialect.js'
 export type { JobHolder, ProcessRow } from './store/processes.js'
 export type { SweepCounts } from './sweep.js'
-export type { AnyTransaction, CompleteOptions, ReleaseOptions, TaskHandle } from './task-handle.js'
+export type { AnyTransaction, CompleteOptions, ReleaseOptions, Settled, TaskHandle } from './task-handle.js'
 export { TaskMonitor } from './task-monitor.js'

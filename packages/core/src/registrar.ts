@@ -59,7 +59,7 @@ export class Registrar {
   /** Ends a task of this process by its id, as its handle would. @throws TaskLostError, DatabaseError */
   async unregister(id: string): Promise<void> {
     const incarnation = this.#parts.current()
-    const handle = (incarnation.tasks.get(id) ?? incarnation.pending.get(id))?.handle
+    const handle = incarnation.tasks.get(id)?.handle ?? incarnation.pending.get(id)?.handle
     if (handle !== undefined) return handle.complete()
     // Doubtful, or not of this incarnation.
     if (await incarnation.completions.add(id)) return
@@ -74,10 +74,12 @@ export class Registrar {
     try {
       result = await (task.jobRef === null ? work(task) : this.#isolation.within(() => work(task)))
     } catch (error) {
-      if (!task.ended) await this.#endFailed(task)
+      if ((await task.settle()) === 'open') await this.#endFailed(task)
       throw error
     }
-    if (task.open) await task.complete()
+    const became = await task.settle()
+    if (became === 'open') await task.complete()
+    if (became === 'lost') throw task.lost()
     return result
   }
 
@@ -132,12 +134,13 @@ export class Registrar {
   }
 
   #handle(task: NewTask, options: RegisterOptions, incarnation: Incarnation, entry: InFlight): Handle {
-    const { store, events, onGivenBack } = this.#parts
+    const { store, config, events, onGivenBack } = this.#parts
     const handle = new Handle(task, entry.controller.signal, incarnation, {
-      store,
+      ...{ store, orphanThreshold: config.orphanThreshold },
       storePayload: (payload) => storedPayload(payload, this.#payloadRules(ADDED_BYTES)),
       onCompleted: (done) => events.emit('completed', taskEvent(done)),
       onGivenBack,
+      onUndecided: (undecided, error) => this.#undecided(undecided, error),
     })
     entry.handle = handle
     const { maxRuntime, onOverdue: action = 'abort' } = options
@@ -185,6 +188,15 @@ export class Registrar {
     handle.giveUp().catch((error) => {
       if (!TaskLostError.is(error)) events.fail(`could not give up the overdue task ${handle.fullId}`, error)
     })
+  }
+
+  #undecided({ fullId }: Handle, error: unknown): void {
+    const what = error === undefined ? 'is open still' : 'is unknown'
+    this.#parts.events.fail(
+      `task ${fullId} was completed in a transaction of which the outcome ${what} since its handler ended; its place ` +
+        'is kept until that is known: commit or roll back every transaction before the handler ends',
+      error ?? new Error('no commit and no rollback'),
+    )
   }
 
   /**

@@ -1,11 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Transaction } from 'kysely'
+import { monotonicNow } from './clock.js'
+import { settlePending } from './doubtful.js'
 import { ConfigError, DatabaseError, TaskLostError } from './errors.js'
 import { messageOf } from './events.js'
 import { fullTaskId } from './identity.js'
 import type { EndSettlement, Incarnation } from './incarnation.js'
 import type { NewTask } from './store/new-tasks.js'
 import { joinTransaction, type Store } from './store/store.js'
-import { deleteTasks, giveBackTask, givenBackOwner } from './store/tasks.js'
+import { deleteTasks, type Fate, giveBackTask, givenBackOwner } from './store/tasks.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a transaction on any schema of the user's must fit
 export type AnyTransaction = Transaction<any>
@@ -35,11 +38,15 @@ export interface TaskHandle {
   readonly signal: AbortSignal
   /** False when it could not be registered and runs all the same (`onRegisterFailure`): a crash loses it. */
   readonly protected: boolean
-  /** False once complete or release was called, whatever came of it. */
+  /**
+   * False once complete or release was called, whatever came of it; true again when the transaction that it was completed
+   * in is known to have rolled back.
+   */
   readonly open: boolean
   /**
    * Ends the task. With `trx` the end commits or rolls back together with the caller's own writes; after a rollback
-   * the task is in flight still, so complete or release it again.
+   * the task is in flight still, so complete or release it again. Inside `run()`, and in the handlers of adapters, what
+   * your work came to is what counts then: work that throws has failed, work that returns is completed.
    *
    * @throws TaskLostError when the task is no longer this process's: discard the result
    * @throws DatabaseError when the database could not be reached; without `trx` the end is then retried with every
@@ -63,14 +70,26 @@ export interface TaskHandle {
   confirm(): Promise<void>
 }
 
+/**
+ * What became of a task when its handler has settled. `open`: it is this process's still to end. `ended`: it was completed
+ * or released. `lost`: it is not this process's any more, so that nothing of what was done counts.
+ */
+export type Settled = 'open' | 'ended' | 'lost'
+
 export interface HandleHooks {
   readonly store: Store
+  readonly orphanThreshold: number
   /** A payload as it is stored. Throws what `release` throws for a wrong one. */
   storePayload(payload: unknown): string
   onCompleted(handle: TaskHandle): void
   /** The rows given back wait under this owner. */
   onGivenBack(owner: string): Promise<void>
+  /** For a lease nobody could say what became of the transaction that a task was completed in. */
+  onUndecided(handle: Handle, error: unknown): void
 }
+
+/** Milliseconds between questions what became of a transaction: at first, and at most. */
+const ASK = { first: 5, most: 250 }
 
 /** `maybe…`: such a write was sent and its outcome is unknown. `pending`: it is up to the caller's transaction. */
 type State = 'open' | 'maybe-complete' | 'maybe-release' | 'pending' | 'ended'
@@ -86,6 +105,8 @@ export class Handle implements TaskHandle {
   #state: State = 'open'
   /** Ended by `giveUp`, not by its caller: who completes it afterwards must hear that it is lost. */
   #givenUp = false
+  /** Ended, but not by anything that this process did. */
+  #isLost = false
   /** Complete and release of one task never overtake each other. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -107,8 +128,32 @@ export class Handle implements TaskHandle {
     return this.#state === 'open' || this.#givenUp
   }
 
-  get ended(): boolean {
-    return this.#state === 'ended'
+  /** See `TaskMonitor.settle`. */
+  async settle(): Promise<Settled> {
+    await this.#last
+    const told = monotonicNow() + this.#hooks.orphanThreshold
+    let toldUndecided = false
+    for (let pause = ASK.first; this.#state === 'pending'; pause = Math.min(2 * pause, ASK.most)) {
+      let failure: unknown
+      await settlePending(this.#hooks.store, this.#incarnation, [this.id]).catch((error) => {
+        failure = error // The database is away: asked again, until this process is declared dead or stops.
+      })
+      if (this.#state !== 'pending') break
+      if (!toldUndecided && monotonicNow() > told) {
+        toldUndecided = true
+        this.#hooks.onUndecided(this, failure)
+      }
+      await delay(pause)
+    }
+    if (this.#state === 'open') return this.#incarnation.ended ? 'lost' : 'open'
+    return this.#isLost || this.#givenUp ? 'lost' : 'ended'
+  }
+
+  /** It is known what became of the transaction that this was completed in. */
+  decided(fate: Exclude<Fate, 'open'>): void {
+    if (this.#state !== 'pending') return
+    this.#state = fate === 'rolled-back' ? 'open' : 'ended'
+    this.#isLost = fate === 'lost'
   }
 
   complete({ trx }: CompleteOptions = {}): Promise<void> {
@@ -150,25 +195,24 @@ export class Handle implements TaskHandle {
   }
 
   async #completeIn(trx: AnyTransaction): Promise<void> {
-    if (this.#state === 'ended') throw this.#lost()
+    if (this.#state === 'ended') throw this.lost()
     const store = joinTransaction(this.#hooks.store, trx)
     const deleted = await deleteTasks(store, this.#incarnation.processId, [this.id])
-    if (!deleted.has(this.id)) {
-      this.#state = 'ended'
-      throw this.#lost()
-    }
-    this.#state = 'pending'
-    this.#incarnation.awaitCommit(this.id)
+    // Also where nothing was found: the row may be there all the same, for others than this transaction, which sees an
+    // older state or has deleted it before.
+    if (this.#incarnation.awaitCommit(this)) this.#state = 'pending'
+    if (!deleted.has(this.id)) throw this.lost()
     this.#hooks.onCompleted(this)
   }
 
   async #write(settlement: EndSettlement, write: () => Promise<boolean>): Promise<void> {
-    if (this.#state === 'ended') throw this.#lost()
+    if (this.#state === 'ended') throw this.lost()
     let done: boolean
     try {
       done = await write()
     } catch (cause) {
       this.#state = `maybe-${settlement.kind}`
+      this.#incarnation.notPending(this.id)
       this.#incarnation.forget(this.id, settlement)
       throw new DatabaseError(
         `Could not ${settlement.kind} task ${this.fullId}: ${messageOf(cause)}. It is retried with every heartbeat.`,
@@ -181,13 +225,13 @@ export class Handle implements TaskHandle {
     if (doneBefore) await this.#incarnation.confirm()
     const lost = !done && !doneBefore
     this.#state = 'ended'
-    this.#incarnation.committed(this.id)
+    this.#isLost = lost
+    this.#incarnation.notPending(this.id)
     this.#incarnation.forget(this.id)
-    if (lost) throw this.#lost()
+    if (lost) throw this.lost()
   }
 
-  #lost(): TaskLostError {
-    this.#incarnation.forget(this.id)
+  lost(): TaskLostError {
     return new TaskLostError(
       `Task ${this.fullId} is no longer this process's: it was completed, released or recovered before. ` +
         'Discard the result.',

@@ -1,10 +1,9 @@
-import type { QueueAdapter } from './adapter.js'
+import { Adapters } from './adapters.js'
 import { type CleanupOptions, cleanup } from './cleanup.js'
 import { withDatabaseErrors } from './database-errors.js'
 import { drainProblem, drainWork } from './drain.js'
 import { ConfigError, NotStartedError, StoppedError } from './errors.js'
 import { Events, type MonitorEventName, type MonitorEvents } from './events.js'
-import { findAdapter } from './find-adapter.js'
 import { GcLocks } from './gc-locks.js'
 import { HandOver } from './hand-over.js'
 import { Heartbeat } from './heartbeat.js'
@@ -23,8 +22,9 @@ import { openStore, type Store } from './store/store.js'
 import { hasTask } from './store/tasks.js'
 import type { SweepCounts, SweepParts } from './sweep.js'
 import { Sweeper } from './sweeper.js'
-import type { TaskHandle } from './task-handle.js'
+import type { Handle, Settled, TaskHandle } from './task-handle.js'
 import { withTimeout } from './timeout.js'
+import type { UnprotectedHandle } from './unprotected-handle.js'
 
 /** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
 const STOP_TIMEOUT = 10_000
@@ -45,7 +45,7 @@ export class TaskMonitor implements AsyncDisposable {
   readonly quarantine: Quarantine
   readonly #store: Store
   readonly #events: Events
-  readonly #adapters: readonly QueueAdapter[]
+  readonly #adapters: Adapters
   readonly #membership: Membership
   readonly #heartbeat: Heartbeat
   readonly #registrar: Registrar
@@ -66,12 +66,12 @@ export class TaskMonitor implements AsyncDisposable {
     this.config = config
     this.#store = store
     this.#events = events
-    this.#adapters = adapters
+    this.#adapters = new Adapters(adapters, events)
     const shared = { store, config, codec, adapters, events, logger }
     this.#membership = new Membership({
       ...shared,
       onJoined: () => this.#heartbeat.open(),
-      onEvicted: () => this.#tellEvicted(),
+      onEvicted: () => this.#adapters.tellEvicted(this),
     })
     const current = (): Incarnation => this.#membership.current
     const recovery = new Recovery({ ...shared, byProcess: () => this.processId })
@@ -140,7 +140,7 @@ export class TaskMonitor implements AsyncDisposable {
     this.#heartbeat.start()
     this.#state = 'running'
     try {
-      for (const adapter of this.#adapters) await adapter.onStart?.(this)
+      await this.#adapters.start(this)
       await this.#database('start', () => Promise.all(this.#sweepers.map((sweeper) => sweeper.start())))
     } catch (error) {
       // Half started it would beat for ever: whoever wants to try again makes a new monitor.
@@ -209,6 +209,22 @@ export class TaskMonitor implements AsyncDisposable {
   }
 
   /**
+   * For adapters: what became of a task whose handler has settled. Asks the database where it was completed in a
+   * transaction of the handler's, and waits while that is open, or the database away.
+   *
+   * - `open`: it is this process's still to end. Nobody has ended it, or the transaction has rolled back: what the handler
+   *   came to is what counts. So it is for a task that runs unprotected and was completed in a transaction, of which
+   *   nobody can know.
+   * - `ended`: it was completed, and where that was in a transaction this has committed; or it was released.
+   * - `lost`: it was recovered or taken over by others, or this process was declared dead or has stopped.
+   *
+   * @param task as `register()` gave it
+   */
+  settle(task: TaskHandle): Promise<Settled> {
+    return (task as Handle | UnprotectedHandle).settle()
+  }
+
+  /**
    * Ends a task of this process, given its handle or id: `complete()` for those who keep ids rather than handles.
    *
    * @throws TaskLostError, DatabaseError
@@ -229,7 +245,7 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** Which process has a job in flight, alive or dead. @throws DatabaseError, ConfigError */
   async holderOf(jobRef: string, queue?: string): Promise<JobHolder | undefined> {
-    const { name } = findAdapter(this.#adapters, queue)
+    const { name } = this.#adapters.find(queue)
     return this.#database('look up a job', () => jobHolder(this.#store, name, jobRef))
   }
 
@@ -254,13 +270,13 @@ export class TaskMonitor implements AsyncDisposable {
    */
   async acquireGcLock(queue?: string): Promise<boolean> {
     this.#assertOpen()
-    const name = findAdapter(this.#adapters, queue).name
+    const name = this.#adapters.find(queue).name
     return this.#database('acquire the GC lock', () => this.#locks.acquire(name, this.processId))
   }
 
   /** Gives the lock back that `acquireGcLock` took, and records when. Another's is left alone: then false. */
   async releaseGcLock(queue?: string): Promise<boolean> {
-    const name = findAdapter(this.#adapters, queue).name
+    const name = this.#adapters.find(queue).name
     return this.#database('release the GC lock', () => this.#locks.release(name))
   }
 
@@ -273,7 +289,7 @@ export class TaskMonitor implements AsyncDisposable {
    */
   cleanupOrphanedTasks(options: CleanupOptions = {}): Promise<SweepCounts> {
     return this.#database('clean up', () =>
-      cleanup(this.#sweep, this.#membership.current, this.#adapters, options),
+      cleanup(this.#sweep, this.#membership.current, this.#adapters.all, options),
     )
   }
 
@@ -334,7 +350,7 @@ export class TaskMonitor implements AsyncDisposable {
     }
     this.#state = 'stopping'
     await drainWork(drain, async (over) => {
-      await Promise.all(this.#adapters.map((adapter) => this.#stopAdapter(adapter, over)))
+      await this.#adapters.stop(this, over)
       await this.#membership.current.whenEmpty()
     })
     const { processId, tasks } = this.#membership.current
@@ -363,23 +379,6 @@ export class TaskMonitor implements AsyncDisposable {
     await this.#heartbeat.stop()
     this.#membership.leave(reason)
     await this.#handOver.leave(current.processId)
-  }
-
-  async #stopAdapter(adapter: QueueAdapter, over: AbortSignal): Promise<void> {
-    try {
-      await adapter.onStop?.(this, over)
-    } catch (error) {
-      this.#events.fail(`adapter ${JSON.stringify(adapter.name)} failed to stop`, error)
-    }
-  }
-
-  #tellEvicted(): void {
-    for (const adapter of this.#adapters) {
-      // Not awaited: an adapter may wait for handlers, and the heart must beat meanwhile.
-      void Promise.resolve(adapter.onEvicted?.(this)).catch((error) =>
-        this.#events.fail(`adapter ${JSON.stringify(adapter.name)} failed after an eviction`, error),
-      )
-    }
   }
 
   #database<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import { NotProtectedError, TaskLostError } from './errors.js'
 import { fullTaskId } from './identity.js'
 import type { NewTask } from './store/new-tasks.js'
-import type { TaskHandle } from './task-handle.js'
+import type { CompleteOptions, Settled, TaskHandle } from './task-handle.js'
 
 /** A task that runs although it could not be registered: nothing of it is in the database, so it ends here alone. */
 export class UnprotectedHandle implements TaskHandle {
@@ -25,13 +25,19 @@ export class UnprotectedHandle implements TaskHandle {
     return !this.#ended
   }
 
-  get ended(): boolean {
-    return this.#ended
+  /** See `TaskMonitor.settle`. */
+  async settle(): Promise<Settled> {
+    return this.#ended ? 'ended' : 'open'
   }
 
-  async complete(): Promise<void> {
-    if (this.#ended) throw new TaskLostError(`Task ${this.fullId} was completed before. Discard the result.`)
-    this.#ended = true
+  lost(): TaskLostError {
+    return new TaskLostError(`Task ${this.fullId} was completed before. Discard the result.`)
+  }
+
+  /** In a transaction it ends nothing: there is no row that could tell whether that commits. */
+  async complete({ trx }: CompleteOptions = {}): Promise<void> {
+    if (this.#ended) throw this.lost()
+    this.#ended = trx === undefined
   }
 
   async release(): Promise<void> {

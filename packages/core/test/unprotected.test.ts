@@ -49,6 +49,8 @@ describe('a task that can’t be registered for want of the database', () => {
     const failing = bold.run({ payload: null }, async () => Promise.reject(new Error('its own error')))
     await expect(failing).rejects.toThrow('its own error')
 
+    const kept = await bold.register({ payload: null, jobRef: 'c' })
+
     // What is wrong with the task itself is still refused.
     for (const wrong of [{ payload: 1n }, { payload: null, queue: 'unknown' }]) {
       await expect(bold.register(wrong)).rejects.toMatchObject({ code: /^HOLDFAST_(PAYLOAD|CONFIG)$/ })
@@ -56,6 +58,11 @@ describe('a task that can’t be registered for want of the database', () => {
 
     await server.start()
     await until(() => sql`select 1`.execute(fixture.db).catch(() => undefined))
+    // Nobody can know what becomes of a transaction that it is completed in, so that its own outcome counts.
+    await fixture.db.transaction().execute((trx) => kept.complete({ trx }))
+    expect(await bold.settle(kept)).toBe('open')
+    await kept.complete()
+    expect(await bold.settle(kept)).toBe('ended')
     const task = await until(async () => {
       const again = await bold.register({ payload: null })
       return again.protected ? again : undefined

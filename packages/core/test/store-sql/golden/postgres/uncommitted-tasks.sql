@@ -1,7 +1,0 @@
-start transaction isolation level read committed;
-
-select id from "holdfast_tasks" where process_id = $1 and id in ($2, $3, $4) order by process_id, id for update skip locked;
-
-select id from "holdfast_tasks" where process_id = $1 and id in ($2, $3, $4);
-
-commit;
