@@ -62,7 +62,7 @@ export function memoryAdapter({
       if (task === undefined) return
       // Before it can fail, which puts it back.
       await queue.complete(job)
-      void goOn(queue, job, task, handler)
+      void goOn(job, task, handler)
     },
   })
 
@@ -78,28 +78,25 @@ export function memoryAdapter({
       return undefined
     }
   }
+
+  /** Works on a job that has ended for its queue. */
+  async function goOn(job: MemoryJob, task: TaskHandle, handler: MemoryHandler): Promise<void> {
+    try {
+      await handler(job, task)
+    } catch (error) {
+      if (task.signal.aborted) return giveBack(task)
+      // What its handler has ended, be it in a transaction, has not failed.
+      if ((await monitor.settle(task)) !== 'open') return
+      const attempts = job.attempts + 1
+      if (attempts < job.maxAttempts) await queue.restore({ ...job, attempts }, task.id)
+      else await queue.bury({ ...job, attempts }, String(error))
+    }
+    await end(task)
+  }
 }
 
 /** Milliseconds before a job that could not be registered is tried again, here or elsewhere. */
 const RETRY_AFTER = 200
-
-/** Works on a job that has ended for its queue. */
-async function goOn(
-  queue: MemoryQueue,
-  job: MemoryJob,
-  task: TaskHandle,
-  handler: MemoryHandler,
-): Promise<void> {
-  try {
-    await handler(job, task)
-  } catch (error) {
-    if (task.signal.aborted) return giveBack(task)
-    const attempts = job.attempts + 1
-    if (attempts < job.maxAttempts) await queue.restore({ ...job, attempts }, task.id)
-    else await queue.bury({ ...job, attempts }, String(error))
-  }
-  await end(task)
-}
 
 /** The row goes when the queue knows of the end. */
 async function end(task: TaskHandle): Promise<void> {
