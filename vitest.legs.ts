@@ -35,7 +35,7 @@ const PROCESS = [
 const PROTOCOL = [
   ...['clock', 'crash', 'guard-rows', 'outage', 'pause', 'race', 'rename', 'two-phase'],
   ...['quarantine', 'quarantine-codec', 'quarantine-rename'],
-  ...['judge', 'overdue', 'steps-sweep', 'unprotected', 'upkeep'],
+  ...['judge', 'overdue', 'steps-sweep', 'transaction', 'unprotected', 'upkeep'],
 ]
 
 /** What `migrate()` itself is put through; that it makes the tables is seen by every other test. */
