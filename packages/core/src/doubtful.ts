@@ -1,7 +1,7 @@
 import { monotonicNow } from './clock.js'
 import type { Incarnation } from './incarnation.js'
 import { chunks, type Store } from './store/store.js'
-import { deleteTasks, fatesOf, giveBackTask, givenBackOwner } from './store/tasks.js'
+import { deleteTasks, giveBackTask, givenBackOwner } from './store/tasks.js'
 
 /**
  * Repeats the writes whose outcome is unknown and forgets those that are certain now. Whoever died in the middle of one
@@ -13,7 +13,7 @@ export async function settleDoubtful(
   recover: (owner: string) => Promise<void>,
 ): Promise<void> {
   const { processId, doubtful } = incarnation
-  await settlePending(store, incarnation)
+  await incarnation.pending.askAll()
   if (doubtful.size === 0) return
   const all = [...doubtful]
   const now = monotonicNow()
@@ -38,27 +38,4 @@ export async function settleDoubtful(
     }
   }
   if (failure !== undefined) throw failure
-}
-
-/** Learns what became of transactions that tasks were completed in; by default of all of them. */
-export async function settlePending(
-  store: Store,
-  incarnation: Incarnation,
-  ids: readonly string[] = [...incarnation.pending.keys()],
-): Promise<void> {
-  // What is completed once more while the database is asked is another question, which this answer is not for.
-  const asked = ids.flatMap((id) => incarnation.pending.get(id) ?? [])
-  for (const some of chunks(asked)) {
-    const fates = await fatesOf(
-      store,
-      incarnation.processId,
-      some.map(({ handle }) => handle),
-    )
-    for (const ending of some) {
-      const fate = fates.get(ending.handle.id)!
-      if (fate !== 'open' && incarnation.pending.get(ending.handle.id) === ending) {
-        incarnation.decided(ending, fate)
-      }
-    }
-  }
 }

@@ -4,10 +4,11 @@ import { newProcessId } from './identity.js'
 import type { InFlight } from './in-flight.js'
 import { Lease } from './lease.js'
 import type { MonitorConfig } from './options.js'
+import { type PendingEnd, PendingEnds } from './pending-ends.js'
+import type { Fate } from './store/fates.js'
 import type { NewTask } from './store/new-tasks.js'
 import type { Store } from './store/store.js'
-import { deleteTasks, type Fate, insertTasks, touchTasks } from './store/tasks.js'
-import type { Handle } from './task-handle.js'
+import { deleteTasks, insertTasks, touchTasks } from './store/tasks.js'
 import { WriteBatcher } from './write-batcher.js'
 
 /** How a task was to end when the write that ends it had an unknown outcome. */
@@ -30,12 +31,6 @@ export interface Registration {
 /** Not written: `suspect`, the job must run alone; `dead`, this process is not alive in the database. */
 export type Registered = 'written' | 'suspect' | 'dead'
 
-/** A task that a transaction of the caller's ends, if it commits. */
-export interface PendingEnd {
-  readonly handle: Handle
-  readonly entry: InFlight
-}
-
 /** A job that was in flight in this many dying processes is a suspect. */
 const SUSPECT_FROM = 2
 
@@ -51,8 +46,7 @@ export class Incarnation {
   readonly lease: Lease
   /** The tasks in flight, by task id. */
   readonly tasks = new Map<string, InFlight>()
-  /** Tasks completed in a transaction of the caller's, whose end is not known yet, by task id. */
-  readonly pending = new Map<string, PendingEnd>()
+  readonly pending: PendingEnds
   /** Tasks whose INSERT, DELETE or release had an unknown outcome. */
   readonly doubtful = new Map<string, Settlement>()
   /** Each answers whether the row was written; an Error for its own fault. */
@@ -69,6 +63,10 @@ export class Incarnation {
     this.#store = store
     this.#config = config
     this.lease = new Lease(config)
+    this.pending = new PendingEnds({
+      ...{ store, processId: this.processId, batchSize: config.batchSize },
+      decided: (ending, fate) => this.#decided(ending, fate),
+    })
     this.registrations = new WriteBatcher({
       maxItems: config.batchSize,
       maxWeight: () => Math.min(STATEMENT_BYTES, store.limits.payloadBytes),
@@ -90,7 +88,7 @@ export class Incarnation {
     return this.#ended
   }
 
-  /** Whether a drain has to wait: for tasks in flight, or for those whose end is not yet certain. */
+  /** Whether a drain has to wait for heartbeats: for tasks in flight, or for those whose end is not yet certain. */
   get #busy(): boolean {
     if (this.tasks.size > 0) return true
     for (const { kind } of this.doubtful.values()) if (kind !== 'unregister') return true
@@ -99,7 +97,7 @@ export class Incarnation {
 
   /** Whether the id stands for a task of this incarnation whose end is not certain. */
   knows(taskId: string): boolean {
-    return this.tasks.has(taskId) || this.pending.has(taskId) || this.doubtful.has(taskId)
+    return this.tasks.has(taskId) || this.pending.get(taskId) !== undefined || this.doubtful.has(taskId)
   }
 
   /** The task is no longer in flight here; `settlement` says what is still owed to the database. */
@@ -113,31 +111,20 @@ export class Incarnation {
     for (const resolve of this.#emptied.splice(0)) resolve()
   }
 
-  /**
-   * The task was completed in a transaction of the caller's, perhaps not for the first time. False: it was not in flight
-   * here any more.
-   */
-  awaitCommit(handle: Handle): boolean {
-    const entry = this.tasks.get(handle.id) ?? this.pending.get(handle.id)?.entry
-    if (entry === undefined) return false
-    this.pending.set(handle.id, { handle, entry })
-    this.tasks.delete(handle.id)
-    this.forget(handle.id)
-    return true
+  /** The task was completed in a transaction of the caller's, perhaps not for the first time. */
+  awaitCommit(ending: PendingEnd): void {
+    const { id } = ending.handle
+    this.pending.set(ending)
+    this.tasks.delete(id)
+    this.forget(id)
   }
 
   /** It is known what became of the transaction that a task was completed in. */
-  decided({ handle, entry }: PendingEnd, fate: Exclude<Fate, 'open'>): void {
+  #decided({ handle, entry }: PendingEnd, fate: Exclude<Fate, 'open'>): void {
     this.pending.delete(handle.id)
-    if (fate === 'rolled-back') this.tasks.set(handle.id, entry)
+    if (fate === 'rolled-back' && !this.#ended) this.tasks.set(handle.id, entry)
     else entry.end()
     handle.decided(fate)
-  }
-
-  /** The task has ended by another write than that of the caller's transaction. */
-  notPending(taskId: string): void {
-    this.pending.get(taskId)?.entry.end()
-    this.pending.delete(taskId)
   }
 
   /**
@@ -147,14 +134,25 @@ export class Incarnation {
   async updateProgress(
     ids: readonly string[] = [...this.tasks.keys()].filter((id) => this.tasks.get(id)?.handle !== undefined),
   ): Promise<number> {
-    const touched = await touchTasks(this.#store, this.processId, ids)
-    for (const id of ids) {
+    // The row of one that the caller's transaction ends is locked by that.
+    const own = ids.filter((id) => this.pending.get(id) === undefined)
+    const touched = await touchTasks(this.#store, this.processId, own)
+    for (const id of own) {
       if (!touched.has(id)) this.tasks.get(id)?.controller.abort(this.lost())
     }
     return touched.size
   }
 
-  whenEmpty(): Promise<void> {
+  /** Resolves when all tasks have ended for certain, or `over` aborts. */
+  async drained(over: AbortSignal): Promise<void> {
+    while ((this.#busy || this.pending.size > 0) && !over.aborted) {
+      await this.#whenEmpty()
+      // What rolls back is in flight again.
+      await this.pending.decide(over)
+    }
+  }
+
+  #whenEmpty(): Promise<void> {
     if (!this.#busy) return Promise.resolve()
     return new Promise((resolve) => this.#emptied.push(resolve))
   }
@@ -172,7 +170,7 @@ export class Incarnation {
   }
 
   abort(reason: Error): void {
-    const pending = [...this.pending.values()].map(({ entry }) => entry)
+    const pending = this.pending.values().map(({ entry }) => entry)
     for (const { controller } of [...this.tasks.values(), ...pending]) controller.abort(reason)
   }
 
@@ -180,8 +178,9 @@ export class Incarnation {
   end(reason: Error): void {
     this.#ended = true
     this.abort(reason)
+    // What is undecided is asked for by whoever waits for it.
+    for (const { entry } of this.pending.values()) entry.end()
     for (const { reject } of this.#verdicts.splice(0)) reject(reason)
-    for (const ending of [...this.pending.values()]) this.decided(ending, 'lost')
     for (const id of [...this.tasks.keys(), ...this.doubtful.keys()]) this.forget(id)
   }
 

@@ -135,7 +135,7 @@ export class Registrar {
 
   #handle(task: NewTask, options: RegisterOptions, incarnation: Incarnation, entry: InFlight): Handle {
     const { store, config, events, onGivenBack } = this.#parts
-    const handle = new Handle(task, entry.controller.signal, incarnation, {
+    const handle = new Handle(task, entry, incarnation, {
       ...{ store, orphanThreshold: config.orphanThreshold },
       storePayload: (payload) => storedPayload(payload, this.#payloadRules(ADDED_BYTES)),
       onCompleted: (done) => events.emit('completed', taskEvent(done)),
@@ -175,7 +175,7 @@ export class Registrar {
     action: NonNullable<RegisterOptions['onOverdue']>,
   ): void {
     const { events } = this.#parts
-    if (!handle.open) return
+    if (handle.ended) return
     events.emit('taskOverdue', { ...taskEvent(handle), maxRuntime, action })
     if (action === 'report') return
     const goesOn = action === 'recover' ? ' It is recovered elsewhere: discard the result.' : ''

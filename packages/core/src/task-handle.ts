@@ -1,14 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Transaction } from 'kysely'
 import { monotonicNow } from './clock.js'
-import { settlePending } from './doubtful.js'
 import { ConfigError, DatabaseError, TaskLostError } from './errors.js'
 import { messageOf } from './events.js'
 import { fullTaskId } from './identity.js'
+import type { InFlight } from './in-flight.js'
 import type { EndSettlement, Incarnation } from './incarnation.js'
+import { ASK } from './pending-ends.js'
+import type { Fate } from './store/fates.js'
 import type { NewTask } from './store/new-tasks.js'
 import { joinTransaction, type Store } from './store/store.js'
-import { deleteTasks, type Fate, giveBackTask, givenBackOwner } from './store/tasks.js'
+import { deleteTasks, giveBackTask, givenBackOwner } from './store/tasks.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a transaction on any schema of the user's must fit
 export type AnyTransaction = Transaction<any>
@@ -88,9 +90,6 @@ export interface HandleHooks {
   onUndecided(handle: Handle, error: unknown): void
 }
 
-/** Milliseconds between questions what became of a transaction: at first, and at most. */
-const ASK = { first: 5, most: 250 }
-
 /** `maybe…`: such a write was sent and its outcome is unknown. `pending`: it is up to the caller's transaction. */
 type State = 'open' | 'maybe-complete' | 'maybe-release' | 'pending' | 'ended'
 
@@ -100,6 +99,7 @@ export class Handle implements TaskHandle {
   readonly jobRef: string | null
   readonly signal: AbortSignal
   readonly protected = true
+  readonly #entry: InFlight
   readonly #incarnation: Incarnation
   readonly #hooks: HandleHooks
   #state: State = 'open'
@@ -110,11 +110,12 @@ export class Handle implements TaskHandle {
   /** Complete and release of one task never overtake each other. */
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(task: NewTask, signal: AbortSignal, incarnation: Incarnation, hooks: HandleHooks) {
+  constructor(task: NewTask, entry: InFlight, incarnation: Incarnation, hooks: HandleHooks) {
     this.id = task.id
     this.queue = task.queue
     this.jobRef = task.jobRef
-    this.signal = signal
+    this.signal = entry.controller.signal
+    this.#entry = entry
     this.#incarnation = incarnation
     this.#hooks = hooks
   }
@@ -128,25 +129,45 @@ export class Handle implements TaskHandle {
     return this.#state === 'open' || this.#givenUp
   }
 
+  /** Nobody can end it any more, nor is its end up to a transaction. */
+  get ended(): boolean {
+    return !this.open && this.#state !== 'pending'
+  }
+
   /** See `TaskMonitor.settle`. */
   async settle(): Promise<Settled> {
     await this.#last
-    const told = monotonicNow() + this.#hooks.orphanThreshold
+    await this.#decide()
+    if (this.#state === 'open') return this.#incarnation.ended ? 'lost' : 'open'
+    return this.#isLost || this.#givenUp ? 'lost' : 'ended'
+  }
+
+  /**
+   * Waits until it is known what became of the transaction that this was completed in, also after the end of this life:
+   * what has committed is not lost.
+   */
+  async #decide(): Promise<void> {
+    const late = monotonicNow() + this.#hooks.orphanThreshold
     let toldUndecided = false
-    for (let pause = ASK.first; this.#state === 'pending'; pause = Math.min(2 * pause, ASK.most)) {
+    for (let pause: number = ASK.first; this.#state === 'pending'; pause = Math.min(2 * pause, ASK.most)) {
       let failure: unknown
-      await settlePending(this.#hooks.store, this.#incarnation, [this.id]).catch((error) => {
-        failure = error // The database is away: asked again, until this process is declared dead or stops.
+      await this.#incarnation.pending.ask(this.id).catch((error) => {
+        failure = error // The database is away: it is asked again.
       })
-      if (this.#state !== 'pending') break
-      if (!toldUndecided && monotonicNow() > told) {
+      if (this.#state !== 'pending') return
+      if (monotonicNow() > late) {
+        // Nobody keeps the database for a monitor that has stopped.
+        if (failure !== undefined && this.#incarnation.ended) return this.#loseUndecided()
+        if (!toldUndecided) this.#hooks.onUndecided(this, failure)
         toldUndecided = true
-        this.#hooks.onUndecided(this, failure)
       }
       await delay(pause)
     }
-    if (this.#state === 'open') return this.#incarnation.ended ? 'lost' : 'open'
-    return this.#isLost || this.#givenUp ? 'lost' : 'ended'
+  }
+
+  #loseUndecided(): void {
+    this.#incarnation.pending.delete(this.id)
+    this.decided('lost')
   }
 
   /** It is known what became of the transaction that this was completed in. */
@@ -170,6 +191,7 @@ export class Handle implements TaskHandle {
 
   /** Ends the task because it has run for too long: it is recovered as after a crash. */
   async giveUp(): Promise<void> {
+    await this.#decide()
     await this.#serially(async () => {
       if (this.#state !== 'open') return
       this.#givenUp = true
@@ -196,23 +218,28 @@ export class Handle implements TaskHandle {
 
   async #completeIn(trx: AnyTransaction): Promise<void> {
     if (this.#state === 'ended') throw this.lost()
+    const isDoubtful = this.#state.startsWith('maybe')
     const store = joinTransaction(this.#hooks.store, trx)
     const deleted = await deleteTasks(store, this.#incarnation.processId, [this.id])
     // Also where nothing was found: the row may be there all the same, for others than this transaction, which sees an
     // older state or has deleted it before.
-    if (this.#incarnation.awaitCommit(this)) this.#state = 'pending'
+    if (!isDoubtful) {
+      this.#state = 'pending'
+      this.#incarnation.awaitCommit({ handle: this, entry: this.#entry })
+    }
     if (!deleted.has(this.id)) throw this.lost()
     this.#hooks.onCompleted(this)
   }
 
   async #write(settlement: EndSettlement, write: () => Promise<boolean>): Promise<void> {
+    // A statement that waits for the caller's transaction would keep others waiting.
+    await this.#decide()
     if (this.#state === 'ended') throw this.lost()
     let done: boolean
     try {
       done = await write()
     } catch (cause) {
       this.#state = `maybe-${settlement.kind}`
-      this.#incarnation.notPending(this.id)
       this.#incarnation.forget(this.id, settlement)
       throw new DatabaseError(
         `Could not ${settlement.kind} task ${this.fullId}: ${messageOf(cause)}. It is retried with every heartbeat.`,
@@ -226,7 +253,6 @@ export class Handle implements TaskHandle {
     const lost = !done && !doneBefore
     this.#state = 'ended'
     this.#isLost = lost
-    this.#incarnation.notPending(this.id)
     this.#incarnation.forget(this.id)
     if (lost) throw this.lost()
   }

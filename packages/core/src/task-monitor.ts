@@ -307,7 +307,7 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** What this process knows of itself, without asking the database. */
   health(): MonitorHealth {
-    const { processId, lease, tasks, doubtful, ended } = this.#membership.current
+    const { processId, lease, tasks, doubtful, pending, ended } = this.#membership.current
     return {
       state: this.#state,
       processId,
@@ -315,7 +315,7 @@ export class TaskMonitor implements AsyncDisposable {
       gapFreeForMs: lease.gapFreeFor(),
       heartbeatsThrough: this.#heartbeat.through,
       inFlight: tasks.size,
-      unsettled: doubtful.size,
+      unsettled: doubtful.size + pending.size,
       events: this.#events.counts(),
     }
   }
@@ -351,7 +351,7 @@ export class TaskMonitor implements AsyncDisposable {
     this.#state = 'stopping'
     await drainWork(drain, async (over) => {
       await this.#adapters.stop(this, over)
-      await this.#membership.current.whenEmpty()
+      await this.#membership.current.drained(over)
     })
     const { processId, tasks } = this.#membership.current
     const released = tasks.size

@@ -1,12 +1,36 @@
 import { type AnyDatabase, connect, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
-import { sql, type Transaction } from 'kysely'
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  Kysely,
+  MysqlDialect,
+  PostgresDialect,
+  sql,
+  type Transaction,
+} from 'kysely'
+import { createPool } from 'mysql2'
+import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type HoldfastError, migrate, TaskMonitor } from '../src/index.js'
 import { fast } from './support/fast.js'
 import { dialect } from './support/sql.js'
-import { createTableQueue, tableQueueAdapter, taskRows } from './support/table-queue.js'
+import { createTableQueue, enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
 
 const undone = new Error('undone')
+
+/** Connections with another default isolation level. */
+function withIsolation(url: string, level: string): AnyDatabase {
+  const isPostgres = dialect.name === 'postgres'
+  const text = `set session ${isPostgres ? 'characteristics as ' : ''}transaction isolation level ${level}`
+  const onCreateConnection = async (connection: DatabaseConnection): Promise<void> => {
+    await connection.executeQuery(CompiledQuery.raw(text))
+  }
+  return new Kysely({
+    dialect: isPostgres
+      ? new PostgresDialect({ pool: new pg.Pool({ connectionString: url }), onCreateConnection })
+      : new MysqlDialect({ pool: createPool({ uri: url }), onCreateConnection }),
+  })
+}
 
 describe('a task that is completed in a transaction of its work’s', () => {
   let database: TestDatabase
@@ -186,19 +210,179 @@ describe('a task that is completed in a transaction of its work’s', () => {
     await other.stop({ drain: 0 })
   })
 
-  it('is lost when its process was declared dead before anyone could ask', async () => {
-    const evicted = until(() => monitor.health().events.evicted)
+  /** As a sweep finds it that takes the process for dead. */
+  const fence = (): Promise<unknown> => sql`update holdfast_processes set state = 'dead'`.execute(db)
+
+  it('is lost when it rolled back and its process was recovered before anyone could ask', async () => {
     const work = monitor.run({ payload: null, jobRef: 'a' }, async (task) => {
       await inTransaction(async (trx) => {
         await task.complete({ trx })
         throw undone
       }).catch((error) => expect(error).toBe(undone))
-      // As a sweep does that fences the process and recovers what it held.
-      await sql`update holdfast_processes set state = 'dead'`.execute(db)
-      await sql`delete from holdfast_tasks`.execute(db)
+      await fence()
+      const other = await started()
+      await until(async () => (await taskRows(db)).length === 0)
+      await other.stop()
     })
     await expect(work).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
-    await evicted
+    expect(await enqueuedRefs(db)).toEqual(['a'])
+  })
+
+  it.each(['before it was completed', 'while that is open'])(
+    'has ended when that commits, though its process was declared dead %s',
+    async (when) => {
+      const result = await monitor.run({ payload: null, jobRef: 'a' }, (task) =>
+        inTransaction(async (trx) => {
+          if (when === 'before it was completed') await fence()
+          await task.complete({ trx })
+          if (when === 'while that is open') await fence()
+          await until(() => monitor.health().events.evicted)
+        }).then(() => 'done'),
+      )
+      expect(result).toBe('done')
+      expect(await effects()).toBe(1)
+      expect(await taskRows(db)).toEqual([])
+      expect(await enqueuedRefs(db)).toEqual([])
+    },
+  )
+
+  it('is waited for by a stop, which tells it no lie', async () => {
+    let begun = false
+    let finish!: () => void
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    const work = monitor.run({ payload: null, jobRef: 'a' }, (task) =>
+      inTransaction(async (trx) => {
+        await task.complete({ trx })
+        begun = true
+        await finished
+        return task.signal.aborted
+      }),
+    )
+    await until(() => begun)
+    let stopped = false
+    const stopping = monitor.stop({ drain: 30_000 }).then(() => {
+      stopped = true
+    })
+    await until(() => monitor.health().state === 'stopping')
+    const beats = monitor.health().leaseRemainingMs
+    await until(() => monitor.health().leaseRemainingMs > beats, { what: 'the next heartbeat' })
+    expect(stopped).toBe(false)
+    finish()
+    expect(await work).toBe(false)
+    await stopping
+    expect(await effects()).toBe(1)
+    expect(await enqueuedRefs(db)).toEqual([])
+  })
+
+  it.each(['the end first', 'the failure first'])(
+    'has failed when what it waits for beside the end fails, %s',
+    async (order) => {
+      for (let round = 0; round < 10; round++) {
+        const failing = async (): Promise<void> => Promise.reject(undone)
+        const work = monitor.run({ payload: null, jobRef: `job ${round}` }, async (task) => {
+          await inTransaction((trx) => {
+            const end = () => task.complete({ trx })
+            const both = order === 'the end first' ? [end(), failing()] : [failing(), end()]
+            return Promise.all(both)
+          }).catch((error) => expect(error).toBe(undone))
+          return monitor.settle(task)
+        })
+        expect(await work).toBe('open')
+        await expectNothingLeft()
+      }
+    },
+  )
+
+  it.each(['complete', 'release'] as const)(
+    'has ended when that commits and %s() is tried once more',
+    async (again) => {
+      const work = monitor.run({ payload: null, jobRef: 'a' }, async (task) => {
+        await inTransaction((trx) => task.complete({ trx }))
+        // As whoever does that has not heard of the commit.
+        await expect(task[again]()).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+        return 'done'
+      })
+      expect(await work).toBe('done')
+      expect(await enqueuedRefs(db)).toEqual([])
+      await expectNothingLeft()
+    },
+  )
+
+  it.each(['abort', 'recover'] as const)(
+    'is overdue while that is open, and with onOverdue: %s told so',
+    async (onOverdue) => {
+      const work = monitor.run({ payload: null, jobRef: 'a', maxRuntime: 100, onOverdue }, (task) =>
+        inTransaction(async (trx) => {
+          await task.complete({ trx })
+          await until(() => task.signal.aborted)
+          throw task.signal.reason
+        }),
+      )
+      await expect(work).rejects.toMatchObject({ code: 'HOLDFAST_TASK_OVERDUE' })
+      await until(async () => (await taskRows(db)).length === 0)
+      await until(() => monitor.health().inFlight === 0)
+      expect(monitor.health().events.taskOverdue).toBe(1)
+    },
+  )
+
+  it('keeps no other task waiting', async () => {
+    const [undecided, other] = await Promise.all(
+      ['a', 'b'].map((jobRef) => monitor.register({ payload: null, jobRef })),
+    )
+    let again: Promise<unknown> | undefined
+    await inTransaction(async (trx) => {
+      await undecided!.complete({ trx })
+      again = monitor.unregister(undecided!.id).catch((error: unknown) => error)
+      await other!.complete()
+      await monitor.updateHeartbeats([undecided!])
+    })
+    expect(await again).toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+    await expectNothingLeft()
+  })
+
+  it('is asked for together with all the others', async () => {
+    const count = 300
+    let statements = 0
+    await using own = connect(database.url, 5, () => {
+      statements += 1
+    })
+    const one = new TaskMonitor({ db: own, adapters: [tableQueueAdapter()], ...fast })
+    await one.start()
+    const tasks = await Promise.all(Array.from({ length: count }, () => one.register({ payload: null })))
+    let settled: Promise<string[]> | undefined
+    await inTransaction(async (trx) => {
+      for (const task of tasks) await task.complete({ trx })
+      statements = 0
+      settled = Promise.all(tasks.map((task) => one.settle(task)))
+      await until(() => statements > 20)
+    })
+    expect(new Set(await settled)).toEqual(new Set(['ended']))
+    expect(statements).toBeLessThan(count)
+    await one.stop({ drain: 0 })
+  })
+
+  const levels = ['read uncommitted', 'repeatable read', 'serializable']
+  it.each(levels)('has failed when that rolls back, where sessions are %s by default', async (level) => {
+    await using own = withIsolation(database.url, level)
+    const one = new TaskMonitor({ db: own, adapters: [tableQueueAdapter()], ...fast })
+    await one.start()
+    let asked: Promise<string> | undefined
+    const task = await one.register({ payload: null, jobRef: 'a' })
+    const work = own.transaction().execute(async (trx) => {
+      await task.complete({ trx })
+      asked = one.settle(task)
+      // Heartbeats ask as well.
+      const { leaseRemainingMs } = one.health()
+      await until(() => one.health().leaseRemainingMs > leaseRemainingMs, { what: 'the next heartbeat' })
+      throw undone
+    })
+    await expect(work).rejects.toBe(undone)
+    expect(await asked).toBe('open')
+    await task.complete()
+    expect(await taskRows(db)).toEqual([])
+    await one.stop({ drain: 0 })
   })
 
   it('settles for an adapter as open, ended or lost', async () => {

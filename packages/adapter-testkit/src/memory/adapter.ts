@@ -52,6 +52,8 @@ export function memoryAdapter({
         await handler(job, task)
         await queue.complete(job)
       } catch (error) {
+        // What its handler has ended, be it in a transaction, has not failed.
+        if ((await monitor.settle(task)) === 'ended') return void (await queue.complete(job))
         if (task.signal.aborted) return giveBack(task)
         await queue.fail(job, String(error))
       }
@@ -84,9 +86,8 @@ export function memoryAdapter({
     try {
       await handler(job, task)
     } catch (error) {
-      if (task.signal.aborted) return giveBack(task)
-      // What its handler has ended, be it in a transaction, has not failed.
       if ((await monitor.settle(task)) !== 'open') return
+      if (task.signal.aborted) return giveBack(task)
       const attempts = job.attempts + 1
       if (attempts < job.maxAttempts) await queue.restore({ ...job, attempts }, task.id)
       else await queue.bury({ ...job, attempts }, String(error))

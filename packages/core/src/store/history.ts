@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { fullTaskId } from '../identity.js'
 import { chunks, type Store, valuesList } from './store.js'
 
 export interface RecoveryRecord {
@@ -30,6 +31,20 @@ export async function insertRecoveries(
           recovered_at, orphaned_for_ms)
       values ${valuesList(rows)}`.execute(db)
   }
+}
+
+/** Which of these tasks of a process were recovered, as far as the history goes back. */
+export async function recoveredTasks(
+  { db, tables }: Store,
+  processId: string,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (ids.length === 0) return new Set()
+  const fullIds = new Map(ids.map((id) => [fullTaskId(processId, id), id]))
+  const { rows } = await sql<{ task_id: string }>`
+    select task_id from ${tables.recoveries}
+    where from_process = ${processId} and task_id in (${sql.join([...fullIds.keys()])})`.execute(db)
+  return new Set(rows.map(({ task_id }) => fullIds.get(task_id)!))
 }
 
 export async function pruneRecoveries({ db, dialect, tables }: Store, retention: number): Promise<void> {

@@ -1,15 +1,8 @@
-import { type RawBuilder, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { Orphan } from '../adapter.js'
 import { fullTaskId } from '../identity.js'
 import type { NewTask, TaskInsertion, TaskInsertResult } from './new-tasks.js'
-import {
-  chunks,
-  inTransaction,
-  retryTransient,
-  type Store,
-  type TransactionStore,
-  valuesList,
-} from './store.js'
+import { chunks, inTransaction, retryTransient, type Store, type TransactionStore } from './store.js'
 
 /** Registers tasks: see `Dialect.insertTasks`. */
 export function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
@@ -22,9 +15,12 @@ export async function deleteTasks(
   processId: string,
   ids: readonly string[],
 ): Promise<Set<string>> {
-  // In the caller's transaction a retry is the caller's: ours would only meet an aborted one.
-  if (store.db.isTransaction) return deleteLocked(store, processId, ids)
-  if (ids.length === 1) return retryTransient(store, () => deleteOne(store, processId, ids[0]!))
+  // In the caller's transaction a retry is the caller's: ours would only meet an aborted one. One statement alone: a second
+  // could be sent when the caller has rolled back meanwhile, and would delete the row outside of any transaction.
+  if (ids.length === 1) {
+    const one = () => deleteOne(store, processId, ids[0]!)
+    return store.db.isTransaction ? one() : retryTransient(store, one)
+  }
   return inTransaction(store, (inner) => deleteLocked(inner, processId, ids))
 }
 
@@ -51,56 +47,6 @@ async function deleteLocked(
       delete from ${tables.tasks} where process_id = ${processId} and id in (${sql.join(found)})`.execute(db)
   }
   return new Set(found)
-}
-
-/**
- * What became of a transaction that a task was ended in. `open`: nobody knows yet. `committed`: its row is gone, and it
- * was its process's until then. `lost`: its row is gone or another's, and its process may not be the one that ended it.
- */
-export type Fate = 'open' | 'committed' | 'rolled-back' | 'lost'
-
-/**
- * Learns what became of transactions that tasks of a process were ended in, by task id. That a row is gone says only that
- * it was deleted: the same statement sees whether the process is alive still, so that nobody has recovered the task, and
- * whether another has taken the job over.
- */
-export async function fatesOf(
-  store: Store,
-  processId: string,
-  tasks: readonly Pick<NewTask, 'id' | 'queue' | 'jobRef'>[],
-): Promise<ReadonlyMap<string, Fate>> {
-  const { db, tables } = store
-  const mine = (ids: readonly string[]) => sql`process_id = ${processId} and id in (${sql.join(ids)})`
-  const jobs = tasks.filter(({ jobRef }) => jobRef !== null).map(({ queue, jobRef }) => [queue, jobRef])
-  const held =
-    jobs.length === 0
-      ? sql``
-      : sql`union all select 'job', queue, job_ref from ${tables.tasks}
-        where (queue, job_ref) in (${valuesList(jobs)})`
-  const { rows } = await sql<{ kind: 'task' | 'process' | 'job'; a: string; b: string | null }>`
-    select 'task' as kind, id as a, queue as b from ${tables.tasks} where ${mine(tasks.map(({ id }) => id))}
-    union all select 'process', process_id, state from ${tables.processes}
-      where process_id = ${processId} and state = 'alive' ${held}`.execute(db)
-  const there = new Set(rows.filter(({ kind }) => kind === 'task').map(({ a }) => a))
-  const takenOver = new Set(rows.filter(({ kind }) => kind === 'job').map(({ a, b }) => `${a}\0${b}`))
-  const alive = rows.some(({ kind }) => kind === 'process')
-  const free = there.size === 0 ? there : await freeTasks(store, mine([...there]))
-  const fate = ({ id, queue, jobRef }: Pick<NewTask, 'id' | 'queue' | 'jobRef'>): Fate => {
-    if (there.has(id)) return free.has(id) ? 'rolled-back' : 'open'
-    return alive && !takenOver.has(`${queue}\0${jobRef}`) ? 'committed' : 'lost'
-  }
-  return new Map(tasks.map((task) => [task.id, fate(task)]))
-}
-
-/** Those of these rows that nobody has locked. */
-function freeTasks(store: Store, which: RawBuilder<unknown>): Promise<Set<string>> {
-  return inTransaction(store, async ({ db, tables }) => {
-    const { rows } = await sql<{ id: string }>`
-      select id from ${tables.tasks} where ${which} order by process_id, id for update skip locked`.execute(
-      db,
-    )
-    return new Set(rows.map(({ id }) => id))
-  })
 }
 
 /** Notes that tasks of a process have made progress. Answers the ids that are still its own. */

@@ -5,7 +5,6 @@ import {
   countOtherQueues,
   countTasks,
   deleteTasks,
-  fatesOf,
   giveBackTask,
   hasTask,
   registeredJobs,
@@ -13,7 +12,7 @@ import {
   touchTasks,
 } from '../../src/store/tasks.js'
 import { GoldenStore } from '../support/golden.js'
-import { addProcess, addTask, taskIds } from '../support/rows.js'
+import { addTask, taskIds } from '../support/rows.js'
 
 const claim = { by: 'x', token: 'token', ms: 60_000 }
 
@@ -98,40 +97,6 @@ describe('tasks in flight in SQL', () => {
   it('hasTask finds exactly what is in flight', async () => {
     expect(await on.golden('has-task', (store) => hasTask(store, 'p', 'a'))).toBe(true)
     for (const id of ['claimed', 'gone', 'A']) expect(await hasTask(on.store, 'p', id), id).toBe(false)
-  })
-
-  describe('fatesOf tells of a task that was ended in a transaction', () => {
-    const task = (id: string, jobRef: string | null = `job ${id}`) => ({ id, queue: 'table', jobRef })
-
-    it('whether that is open, has rolled back or has committed', async () => {
-      await addProcess(on.db, 'p', { leaseMs: 60_000 })
-      await deleteTasks(on.store, 'p', ['c'])
-      await on.db.transaction().execute(async (trx) => {
-        await sql`delete from holdfast_tasks where process_id = 'p' and id = 'a'`.execute(trx)
-        const tasks = [task('a'), task('b'), task('c'), task('d', null)]
-        const fates = await on.golden('fates-of', (store) => fatesOf(store, 'p', tasks))
-        expect(Object.fromEntries(fates)).toEqual({
-          ...{ a: 'open', b: 'rolled-back', c: 'committed', d: 'committed' },
-        })
-      })
-    })
-
-    it('whether others have it now', async () => {
-      await addProcess(on.db, 'p', { leaseMs: 60_000 })
-      await deleteTasks(on.store, 'p', ['a', 'b'])
-      await addTask(on.db, 'other', 'x', { jobRef: 'job a' })
-      await addTask(on.db, 'other', 'y', { jobRef: 'job b', queue: 'another queue' })
-      const fates = await fatesOf(on.store, 'p', [task('a'), task('b')])
-      expect(Object.fromEntries(fates)).toEqual({ a: 'lost', b: 'committed' })
-    })
-
-    it('that nobody can know, where its process may have been recovered', async () => {
-      await addProcess(on.db, 'p', { leaseMs: 60_000, state: 'dead' })
-      await deleteTasks(on.store, 'p', ['a'])
-      const fates = await on.golden('fates-of-none', (store) => fatesOf(store, 'p', [task('a', null)]))
-      expect(Object.fromEntries(fates)).toEqual({ a: 'lost' })
-      expect(Object.fromEntries(await fatesOf(on.store, 'gone', [task('a')]))).toEqual({ a: 'lost' })
-    })
   })
 
   it('countTasks and countOtherQueues count by queue', async () => {

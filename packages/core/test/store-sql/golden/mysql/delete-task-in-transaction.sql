@@ -1,9 +1,6 @@
 begin;
 
-select id from `holdfast_tasks`
-where process_id = ? and id in (?) and claim_token is null
-order by process_id, id for update;
-
-delete from `holdfast_tasks` where process_id = ? and id in (?);
+delete from `holdfast_tasks`
+where process_id = ? and id = ? and claim_token is null;
 
 rollback;

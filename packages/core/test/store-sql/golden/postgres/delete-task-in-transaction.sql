@@ -1,9 +1,6 @@
 begin;
 
-select id from "holdfast_tasks"
-where process_id = $1 and id in ($2) and claim_token is null
-order by process_id, id for update;
-
-delete from "holdfast_tasks" where process_id = $1 and id in ($2);
+delete from "holdfast_tasks"
+where process_id = $1 and id = $2 and claim_token is null;
 
 rollback;
