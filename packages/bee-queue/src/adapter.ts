@@ -41,8 +41,8 @@ export interface BeeQueueAdapter extends QueueAdapter {
 /**
  * Connects bee-queue 1.7 and 2, with the clients that they know: redis 3 and ioredis 4.
  *
- * @throws ConfigError naming every wrong option, and queues that process already or whose client bee-queue mistakes for
- * settings
+ * @throws ConfigError naming every wrong option, and queues that process already, whose client bee-queue mistakes for
+ * settings, or whose client has a prefix of its own
  */
 export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapter {
   const { queues, name } = checkOptions(options)
@@ -64,11 +64,11 @@ export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapte
     capabilities: Object.freeze({ atomicRecovery: false, preservesJobId: true, delay: false }),
     recover: (jobs, context) => recoverJobs(protectedQueues, jobs, context),
     async onStart(monitor) {
-      await Promise.all(protectedQueues.map((queue) => queue.start(monitor)))
-      // After what `stop()` hands over nothing of us needs Redis.
+      // After what `stop()` hands over nothing of us needs Redis. It comes too when this start fails.
       monitor.on('stopped', () => {
         for (const queue of protectedQueues) void queue.close()
       })
+      await Promise.all(protectedQueues.map((queue) => queue.start(monitor)))
       started(monitor)
     },
     onEvicted() {
@@ -83,7 +83,8 @@ export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapte
         const at = of(job)
         const delivery = await at.queue.deliver(at.job, { kind: 'track', options: trackOptions })
         // Not ours to run: bee-queue is kept from writing an end of it.
-        return delivery === undefined ? (undefined as never) : callHandler(handler, at.job, delivery)
+        if (delivery === undefined) return undefined as never
+        return delivery.working(callHandler(handler, at.job, delivery))
       },
     handOff(handler, handOffOptions) {
       const handOff = new HandOff(handler, handOffOptions)

@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { ConfigError } from '@holdfast/core'
 import type { BeeQueueAdapterOptions } from './adapter.js'
 import type { BeeQueueInternals } from './bee-queue.js'
+import { isClient, prefixIn, prefixProblem } from './client-prefix.js'
 
 const show = (value: unknown): string => inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY })
 
@@ -50,13 +51,17 @@ function problemOf(queue: unknown): string | undefined {
   const { settings, handler } = queue as BeeQueueInternals
   if (handler)
     return `(${show(settings.keyPrefix)}) processes already: make the adapter before queue.process()`
-  return clientProblem(settings.redis)
+  const problem = clientProblem(settings.redis)
+  if (problem !== undefined) return problem
+  const clientPrefix = prefixIn(settings.redis)
+  if (clientPrefix !== undefined) return prefixProblem(queue as BeeQueueInternals, clientPrefix)
+  if ((queue as { ready(): unknown }).ready() !== false) return undefined
+  return `(${show(settings.keyPrefix)}) is not connected: call queue.connect() before, or leave out autoConnect: false`
 }
 
 /** bee-queue takes a client that it doesn't know for settings, and connects to 127.0.0.1:6379 without a word. */
-function clientProblem(redis: Record<string, unknown> | undefined): string | undefined {
-  const isClient = typeof redis?.duplicate === 'function' || typeof redis?.sendCommand === 'function'
-  if (!isClient) return undefined
+function clientProblem(redis: unknown): string | undefined {
+  if (!isClient(redis)) return undefined
   const className = redis.constructor?.name
   if (className === 'Redis' || className === 'RedisClient') return undefined
   return (

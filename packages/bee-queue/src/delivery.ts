@@ -3,7 +3,7 @@ import {
   DatabaseError,
   type JobHolder,
   LeaseExpiredError,
-  NotStartedError,
+  type Settled,
   StoppedError,
   type TaskHandle,
   TaskLostError,
@@ -19,6 +19,7 @@ import { FINISH } from './scripts/finish.js'
 import { GIVE_BACK } from './scripts/give-back.js'
 import { LEAVE } from './scripts/leave.js'
 import { RECLAIM } from './scripts/reclaim.js'
+import { takesNoMore, unlessSettled } from './task-errors.js'
 
 /** Milliseconds between tries while Redis or the database is away. */
 const RETRY = 250
@@ -62,6 +63,7 @@ export class Delivery {
   #text = ''
   #task: TaskHandle | undefined
   #reclaiming = false
+  #handlerEnded = false
 
   constructor(job: BeeJobInternals, parts: DeliveryParts) {
     this.job = job
@@ -105,9 +107,10 @@ export class Delivery {
    * @throws PayloadError, PayloadTooLargeError, ConfigError, whatever a codec throws: it can't be protected
    */
   async begin(): Promise<boolean> {
-    const monitor = await this.#parts.monitor()
-    const { processId } = monitor
+    let processId: string
     try {
+      const monitor = await this.#started()
+      processId = monitor.processId
       if (!(await this.#own(monitor))) return this.#refuse()
       if (await this.#isElsewhere(monitor)) {
         await this.#patiently(() => this.#run(LEAVE))
@@ -133,6 +136,16 @@ export class Delivery {
     }
     this.#state = 'running'
     return true
+  }
+
+  /** Waits for the monitor, unless the job is given back before: a start can fail. */
+  #started(): Promise<TaskMonitor> {
+    const { signal } = this.#cancelled
+    signal.throwIfAborted()
+    const cancelled = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+    return Promise.race([this.#parts.monitor(), cancelled])
   }
 
   /** Whether another process has the job, though Redis has forgotten that. */
@@ -197,11 +210,10 @@ export class Delivery {
    * owns the job, and what it finishes is accepted; if it is dead, the sweep makes the job runnable and counts the crash.
    */
   async #holder(monitor: TaskMonitor): Promise<JobHolder['state'] | undefined> {
-    const { name, prefix } = this.#parts
-    const jobRef = jobRefOf({ prefix, id: this.job.id, timestamp: this.#timestamp })
+    const { name } = this.#parts
     const unprotected = monitor.config.onRegisterFailure === 'run-unprotected'
     const holder = await this.#untilThere(() =>
-      monitor.holderOf(jobRef, name).catch((error) => {
+      monitor.holderOf(this.#jobRef, name).catch((error) => {
         if (unprotected && DatabaseError.is(error)) return undefined
         throw error
       }),
@@ -218,7 +230,7 @@ export class Delivery {
     }
     const { signal } = this.#cancelled
     return this.#untilThere(() =>
-      monitor.register({ ...options, queue: name, payload, jobRef: jobRefOf(payload), signal }),
+      monitor.register({ ...options, queue: name, payload, jobRef: this.#jobRef, signal }),
     )
   }
 
@@ -241,6 +253,10 @@ export class Delivery {
 
   get #timestamp(): number {
     return timestampOf(this.job)
+  }
+
+  get #jobRef(): string {
+    return jobRefOf({ prefix: this.#parts.prefix, id: this.job.id, timestamp: this.#timestamp })
   }
 
   /** Runs a script on this job, as its owner. */
@@ -277,12 +293,32 @@ export class Delivery {
   /** Gives a job back that had begun. It keeps its retries. */
   async handBack(): Promise<void> {
     this.#state = 'ended'
-    const task = this.#task!
-    if (!task.protected) {
-      await this.#giveBack()
-      return
+    const { task } = this
+    const became = await this.settle()
+    // Where its handler has completed it, nobody recovers it.
+    if (!task.protected || became === 'ended') await this.#giveBack()
+    else if (became === 'open') await task.release().catch(unlessSettled)
+  }
+
+  /** The work of the job's handler. */
+  async working<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } finally {
+      this.#handlerEnded = true
     }
-    if (task.open) await task.release().catch(unlessSettled)
+  }
+
+  /** Waits until it is known what became of a task that its handler, now over, has completed in a transaction. */
+  async settleHandler(): Promise<void> {
+    // After bee-queue's timeout it still runs: what it does about its task is not waited for.
+    if (this.#handlerEnded) await this.settle()
+  }
+
+  /** What became of the task; waits while that is up to a transaction. */
+  async settle(): Promise<Settled> {
+    const monitor = await this.#parts.monitor()
+    return monitor.settle(this.task)
   }
 
   /**
@@ -332,17 +368,27 @@ export class Delivery {
     }
   }
 
-  /** Ends the task. */
-  async endRow(): Promise<void> {
-    if (this.#task?.open) await this.#task.complete().catch(unlessSettled)
+  /** Ends the task, unless that was done. False when it is lost. */
+  async endRow(): Promise<boolean> {
+    if (this.#task === undefined) return true
+    const became = await this.settle()
+    if (became !== 'open') return became === 'ended'
+    return this.#task.complete().then(
+      () => true,
+      (error) => {
+        unlessSettled(error)
+        return !TaskLostError.is(error)
+      },
+    )
   }
-}
 
-/** This process begins no more jobs, or is about to go on under another id: others take it. */
-const takesNoMore = (error: unknown): boolean =>
-  StoppedError.is(error) || NotStartedError.is(error) || TaskLostError.is(error)
-
-/** Lost: whoever has the row sees to the job. Not reached: the monitor tries again with every heartbeat. */
-function unlessSettled(error: unknown): void {
-  if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
+  /** Redis need not know any more whose this was, which its handler ended; unless that gave it back, to run again. */
+  async letGo(): Promise<void> {
+    const monitor = await this.#parts.monitor()
+    const isOver = await this.#patiently(async () => {
+      if (await monitor.isRegistered(this.task)) throw new Error('Its end is not written yet.')
+      return (await monitor.holderOf(this.#jobRef, this.#parts.name)) === undefined
+    })
+    if (isOver) await this.write([])
+  }
 }

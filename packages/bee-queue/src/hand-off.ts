@@ -51,15 +51,24 @@ export class HandOff<Data, Result> {
   }
 
   async #work(queue: ProtectedQueue, delivery: Delivery): Promise<void> {
-    const { job, task } = delivery
-    try {
-      await Promise.race([callHandler(this.#handler, job, delivery), overdue(delivery.signal)])
-    } catch (error) {
-      await this.#fail(queue, delivery, error)
-      return
-    }
-    await queue.ended(delivery)
-    if (!task.open) await delivery.write([])
+    const { job, signal } = delivery
+    const failure = await Promise.race([callHandler(this.#handler, job, delivery), overdue(signal)]).then(
+      () => undefined,
+      (error: unknown) => ({ error }),
+    )
+    const became = await delivery.settle()
+    if (failure !== undefined && became === 'open') return this.#fail(queue, delivery, failure.error)
+    const ours = await queue.ended(delivery)
+    if (became === 'ended') await delivery.letGo()
+    else if (ours) await delivery.write([])
+    if (failure === undefined || became === 'lost') return
+    // It has committed its effects: there is nothing to try again.
+    const cause = failure.error
+    queue.report(
+      new Error(`The handler of job ${job.id} failed after it had ended its task; the job has succeeded.`, {
+        cause,
+      }),
+    )
   }
 
   /** bee-queue's own retries and backoff say what becomes of it. */

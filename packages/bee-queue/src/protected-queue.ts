@@ -1,5 +1,6 @@
 import { TaskLostError, type TaskMonitor } from '@holdfast/core'
 import type { BeeJobInternals, BeeQueueInternals, Finished, RedisClient } from './bee-queue.js'
+import { checkRedis } from './check-redis.js'
 import { Delivery, type DeliveryParts } from './delivery.js'
 import { finishThrough } from './finish-commands.js'
 import { loadScripts } from './load-scripts.js'
@@ -80,15 +81,10 @@ export class ProtectedQueue {
     this.queue.emit('error', error)
   }
 
-  /** @throws when bee-queue has given up on Redis: it does so for good when it can't be reached at first */
+  /** @throws ConfigError when the queue can't be protected on its client; Error when Redis is not there */
   async start(monitor: TaskMonitor): Promise<void> {
     const { queue, link, report } = this
-    await queue.ready().catch((cause) => {
-      const name = JSON.stringify(queue.name)
-      throw new Error(`Queue ${name} can't reach Redis: ${cause.message}. Start again when it is there.`, {
-        cause,
-      })
-    })
+    await checkRedis(queue, link)
     this.#presence = new Presence({
       ...{ link, monitor },
       onBeat: (server) => void this.#reclaim(server, monitor.processId).catch(report),
@@ -174,10 +170,14 @@ export class ProtectedQueue {
     return finished
   }
 
-  /** Ends the row of a job that has ended. */
-  async ended(delivery: Delivery): Promise<void> {
-    await delivery.endRow().catch(this.report)
+  /** Ends the row of a job that has ended. False when it was others' by then. */
+  async ended(delivery: Delivery): Promise<boolean> {
+    const ours = await delivery.endRow().catch((error) => {
+      this.report(error)
+      return true
+    })
     this.#remove(delivery)
+    return ours
   }
 
   async #end(error: unknown, data: unknown, job: BeeJobInternals): Promise<Finished> {
@@ -191,6 +191,7 @@ export class ProtectedQueue {
     // bee-queue's timeout, before the handler has begun: that is not the job's fault.
     if (delivery.state === 'beginning') delivery.cancel()
     if (delivery.state === 'refused') return undefined
+    await delivery.settleHandler()
     if (error && delivery.cutShort) {
       await delivery.handBack()
       this.#remove(delivery)

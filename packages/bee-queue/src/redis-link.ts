@@ -13,6 +13,17 @@ const PATIENT = {
   autoResendUnfulfilledCommands: false,
 }
 
+/** Runs a script on the keys with this prefix. */
+export const runScript = (
+  client: RedisClient,
+  script: string,
+  prefix: string,
+  args: readonly (string | number)[] = [],
+): Promise<unknown> =>
+  new Promise((resolve, reject) => {
+    client.eval([script, 1, prefix, ...args], (error, reply) => (error ? reject(error) : resolve(reply)))
+  })
+
 /**
  * The adapter's own connection to a queue's Redis: it outlives the queue's `close()`, and waits for a Redis that is
  * away. Scripts go as text, since a restarted or failed-over Redis has forgotten those that it was taught.
@@ -40,12 +51,7 @@ export class RedisLink {
 
   /** Runs a script on the queue's keys. Waits while Redis is away; rejects when the connection breaks meanwhile. */
   async run(script: string, ...args: readonly (string | number)[]): Promise<unknown> {
-    const client = await this.#client
-    return new Promise((resolve, reject) => {
-      client.eval([script, 1, this.#prefix, ...args], (error, reply) =>
-        error ? reject(error) : resolve(reply),
-      )
-    })
+    return runScript(await this.#client, script, this.#prefix, args)
   }
 
   /** Has a connection that waits for a job go on without. */

@@ -119,6 +119,28 @@ describe('the options of the adapter', () => {
     }
   })
 
+  it('let no monitor start whose Redis user may not run the scripts, and name what it lacks', async () => {
+    const fixture = await Fixture.create()
+    const user = fixture.queue.name
+    await fixture.server('acl', 'setuser', user, 'on', '>secret', '~*', '&*', '+@all', '-info')
+    // A client that asks for nothing itself.
+    const redis = { port, user, password: 'secret', no_ready_check: true }
+    try {
+      const adapter = beeQueueAdapter({ queues: [queueOf(redis)] })
+      const monitor = new TaskMonitor({ db: fixture.db, adapters: [adapter], ...TIMES })
+      await expect(monitor.start()).rejects.toThrow(/"options" can't work on its Redis.*refuses a script/)
+      await monitor.stop()
+    } finally {
+      await fixture.server('acl', 'deluser', user)
+      await fixture[Symbol.asyncDispose]()
+    }
+  })
+
+  it('refuse a queue that is not connected', () => {
+    const queue = new BeeQueue('options', { redis: { port }, autoConnect: false })
+    expect(() => beeQueueAdapter({ queues: [queue] })).toThrow(/is not connected: .*queue\.connect\(\)/)
+  })
+
   it('name the queue of a job that is not among them', async () => {
     const adapter = beeQueueAdapter({ queues: [queueOf({ port })] })
     const stranger = queueOf({ port }, { prefix: 'other' })

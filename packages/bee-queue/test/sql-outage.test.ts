@@ -1,5 +1,6 @@
 import { legDatabase, servicesOf, until } from '@holdfast/chaos'
 import { type RunningService, type Services, startServices } from '@holdfast/services'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 import { TcpSwitch } from './support/tcp-switch.js'
@@ -65,6 +66,24 @@ describe('the monitor’s database away', () => {
     ).toEqual([2, 2])
     expect(fixture.ledger.entries('retrying')).toEqual([])
   })
+
+  it.each(['track', 'handOff'] as const)(
+    'in the middle of a transaction that completes a task gives that back too (%s)',
+    async (way) => {
+      await sql`create table effects (job varchar(50) not null)`.execute(fixture.db)
+      await fixture.worker({ way })
+      const job = await fixture.add({ endings: ['cut short', 'commit'] }, (job) => job.retries(2))
+      await until(() => fixture.ledger.entries('completing', job.id).length === 1)
+      await database.stop('immediate')
+      await until(() => fixture.ledger.entries('aborted').length === 1)
+      await database.start()
+      await until(() => fixture.ledger.entries('finish', job.id).length === 1)
+      await fixture.settled()
+      expect(await fixture.holds()).toMatchObject({ succeeded: [job.id] })
+      const retries = fixture.ledger.entries('start', job.id).map(({ detail }) => detail as object)
+      expect(retries).toMatchObject([{ retries: 2 }, { retries: 2 }])
+    },
+  )
 
   it('has jobs that wait for it given back when their process stops', async () => {
     const leaver = await fixture.worker({ drain: 100, settings: { stallInterval: 60_000 } })

@@ -3,6 +3,7 @@ import { childOptions, connect, Ledger } from '@holdfast/chaos'
 import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import { beeQueueAdapter, type ProtectedJob } from '../../src/index.js'
 import { BeeQueue, type ClientKind, type Queue, redisOf } from './bee.js'
+import { type Ending, endTask } from './endings.js'
 import { TIMES } from './times.js'
 
 export interface WorkerOptions {
@@ -39,6 +40,8 @@ export interface Work {
   readonly blockUntil?: string
   readonly result?: unknown
   readonly progress?: unknown
+  /** How its runs end their task themselves, one after the other. */
+  readonly endings?: readonly Ending[]
 }
 
 const options: WorkerOptions = childOptions()
@@ -74,7 +77,8 @@ for (const name of [
 }
 
 async function work(queue: Queue, job: ProtectedJob): Promise<unknown> {
-  const { gate, listens, fail, failFirst, kill, block, blockUntil, result, progress } = job.data as Work
+  const { gate, listens, fail, failFirst, kill, block, blockUntil, result, progress, endings } =
+    job.data as Work
   const note = (what: 'start' | 'finish' | 'aborted', detail?: unknown): void =>
     ledger.note({ what, queue: queue.name, job: job.id, detail })
   note('start', { protected: job.task?.protected, retries: job.options.retries })
@@ -92,6 +96,8 @@ async function work(queue: Queue, job: ProtectedJob): Promise<unknown> {
     if (listens) job.signal.throwIfAborted()
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+  const ending = endings?.[ledger.entries('start', job.id).length - 1]
+  if (ending !== undefined) await endTask(ending, { db, job, ledger })
   if (fail !== undefined) throw new Error(fail)
   if (failFirst !== undefined && ledger.entries('start', job.id).length <= failFirst)
     throw new Error('not yet')
