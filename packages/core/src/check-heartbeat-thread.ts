@@ -28,9 +28,13 @@ export function heartbeatThreadProblems(config: MonitorConfig, options: TaskMoni
   }
   if (heartbeatConnection !== undefined) problems.push(...connectionProblems(heartbeatConnection, options))
   if (!(typeof maxLoopBlock === 'number' && maxLoopBlock > 0 && maxLoopBlock <= MAX_TIMER)) {
-    problems.push(
-      `maxLoopBlock must be a positive number of milliseconds, at most ${MAX_TIMER}: ${String(maxLoopBlock)}`,
-    )
+    // A default that follows from a wrong heartbeatInterval is not another mistake.
+    if (options.maxLoopBlock !== undefined)
+      problems.push(
+        `maxLoopBlock must be a positive number of milliseconds, at most ${MAX_TIMER}: ${String(maxLoopBlock)}`,
+      )
+  } else if (heartbeatThread === false && options.maxLoopBlock !== undefined) {
+    problems.push('maxLoopBlock is for the heartbeat thread: set heartbeatThread: true as well')
   } else if (heartbeatThread === true && maxLoopBlock < heartbeatInterval) {
     problems.push(
       `maxLoopBlock (${maxLoopBlock}) must be at least heartbeatInterval (${heartbeatInterval}): shorter blocks aren't seen`,

@@ -1,18 +1,23 @@
 import type { Kysely } from 'kysely'
 import type { QueueAdapter } from './adapter.js'
 import { heartbeatThreadProblems } from './check-heartbeat-thread.js'
-import { MAX_TIMER } from './clock.js'
+import { timeProblems } from './check-times.js'
 import { ConfigError } from './errors.js'
 import { isStorableId } from './identity.js'
 import type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
 import { databaseOf } from './store/dialect.js'
 
-const HOUR = 3_600_000
+/** Of a column in the database. */
+const MAX_INTEGER = 2 ** 31 - 1
+
+/** Jobs a second: with fewer a process's jobs would wait for hours and nothing would say why. */
+const LEAST_RATE = 0.016
 
 /** @throws ConfigError naming every wrong option */
 export function checkOptions(config: MonitorConfig, options: TaskMonitorOptions): void {
   const problems: string[] = []
-  checkNumbers(config, options, problems)
+  problems.push(...timeProblems(config, options))
+  checkNumbers(config, problems)
   checkChoices(config, options, problems)
   checkAdapters(options.adapters, problems)
   problems.push(...heartbeatThreadProblems(config, options))
@@ -42,9 +47,9 @@ function checkChoices(config: MonitorConfig, options: TaskMonitorOptions, proble
   if (onRegisterFailure !== 'throw' && onRegisterFailure !== 'run-unprotected') {
     problems.push(`onRegisterFailure must be 'throw' or 'run-unprotected': ${show(onRegisterFailure)}`)
   }
-  if (typeof recoveryRate !== 'number' || !(recoveryRate > 0)) {
+  if (typeof recoveryRate !== 'number' || !(recoveryRate >= LEAST_RATE)) {
     problems.push(
-      `recoveryRate must be a positive number of jobs a second, or Infinity: ${show(recoveryRate)}`,
+      `recoveryRate must be a number of jobs a second, at least ${LEAST_RATE} (one a minute), or Infinity: ${show(recoveryRate)}`,
     )
   }
   const { codec } = options
@@ -89,28 +94,7 @@ const KNOWN = new Set<string>([
   ...['heartbeatThread', 'heartbeatConnection', 'maxLoopBlock'],
 ])
 
-const MOST: Partial<Record<string, number>> = {
-  crashWindow: 100 * 365 * 24 * HOUR,
-  historyRetention: 100 * 365 * 24 * HOUR,
-}
-
-function checkNumbers(config: MonitorConfig, given: TaskMonitorOptions, problems: string[]): void {
-  const positive = ['heartbeatInterval', 'orphanThreshold', 'sweepInterval', 'gcLockTtl'] as const
-  for (const name of [
-    ...positive,
-    'safetyMargin',
-    'recoveryBackoff',
-    'crashWindow',
-    'historyRetention',
-  ] as const) {
-    const value: unknown = config[name]
-    const most = MOST[name] ?? MAX_TIMER
-    if (typeof value === 'number' && value > 0 && value <= most) continue
-    // A default that follows from a wrong option is not another mistake.
-    if (given[name] !== undefined || name === 'heartbeatInterval') {
-      problems.push(`${name} must be a positive number of milliseconds, at most ${most}: ${show(value)}`)
-    }
-  }
+function checkNumbers(config: MonitorConfig, problems: string[]): void {
   for (const [name, least] of [
     ['maxRecoveries', 0],
     ['batchSize', 1],
@@ -123,23 +107,9 @@ function checkNumbers(config: MonitorConfig, given: TaskMonitorOptions, problems
       problems.push(`${name} must be a whole number of at least ${least}: ${show(value)}`)
     }
   }
+  if (config.capacity !== undefined && config.capacity > MAX_INTEGER)
+    problems.push(`capacity must be at most ${MAX_INTEGER}: ${show(config.capacity)}`)
   if (config.batchSize > 5_000) problems.push(`batchSize must be at most 5000: ${show(config.batchSize)}`)
-  const { heartbeatInterval, orphanThreshold, safetyMargin, gcLockTtl } = config
-  if (orphanThreshold < 3 * heartbeatInterval) {
-    problems.push(
-      `orphanThreshold (${orphanThreshold}) must be at least 3 × heartbeatInterval (3 × ${heartbeatInterval})`,
-    )
-  }
-  if (safetyMargin > orphanThreshold - 2 * heartbeatInterval) {
-    problems.push(
-      `safetyMargin (${safetyMargin}) must leave two heartbeats within orphanThreshold (at most ${orphanThreshold - 2 * heartbeatInterval})`,
-    )
-  }
-  if (gcLockTtl < 2 * heartbeatInterval) {
-    problems.push(
-      `gcLockTtl (${gcLockTtl}) must be at least 2 × heartbeatInterval (2 × ${heartbeatInterval})`,
-    )
-  }
 }
 
 function checkAdapters(adapters: unknown, problems: string[]): void {

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { QueueAdapter } from './adapter.js'
 import { checkOptions, show } from './check-options.js'
+import { resolveTimes } from './check-times.js'
 import type { PayloadCodec } from './codec.js'
 import { ConfigError } from './errors.js'
 import type { Logger } from './logger.js'
@@ -28,22 +29,35 @@ export interface TaskMonitorOptions extends StoreOptions {
   readonly label?: string
   /** How many tasks this process takes at once; only reported. */
   readonly capacity?: number
-  /** Milliseconds between heartbeats. @default 3000 */
+  /** Milliseconds between heartbeats, at least 50. @default 3000, or less where a given orphanThreshold is short */
   readonly heartbeatInterval?: number
-  /** Milliseconds after its last heartbeat at which this process counts as dead; at least 3 × heartbeatInterval. @default 12000 */
+  /**
+   * Milliseconds after its last heartbeat at which this process counts as dead; at least 3 × heartbeatInterval, at most a
+   * day. Only those that have lived for as long themselves may judge it, so keep it far below the life of your processes.
+   * @default 12000, or more for a longer heartbeatInterval or safetyMargin
+   */
   readonly orphanThreshold?: number
-  /** Milliseconds by which the lease ends earlier here than in the database. @default heartbeatInterval */
+  /**
+   * Milliseconds by which the lease ends earlier here than in the database; at most orphanThreshold - 2 ×
+   * heartbeatInterval. @default heartbeatInterval
+   */
   readonly safetyMargin?: number
-  /** Milliseconds between sweeps, fleet-wide per queue. @default 3000 */
+  /** Milliseconds between sweeps, fleet-wide per queue; at most a day. @default 3000 */
   readonly sweepInterval?: number
-  /** Milliseconds a sweeper's lock lives without renewal. @default max(2 × heartbeatInterval, 30000) */
+  /**
+   * Milliseconds a sweeper's lock lives without renewal; at least safetyMargin + heartbeatInterval, at most a day.
+   * @default 30000, or more for a longer safetyMargin or heartbeatInterval
+   */
   readonly gcLockTtl?: number
   /**
-   * Milliseconds a job waits before it runs again after its second crash, doubled with every further one up to 60 s,
-   * ± 20 %. After the first it runs at once. @default 1000
+   * A job runs again at once after its first crash; after its second it waits for twice these milliseconds, and for twice
+   * as long with every further one, up to 60 s, ± 20 %. At most 60000. @default 1000
    */
   readonly recoveryBackoff?: number
-  /** Most jobs a second that sweeps make runnable again, per queue; Infinity for no limit. @default 1000 */
+  /**
+   * Most jobs a second that sweeps make runnable again, per queue; at least one a minute, Infinity for no limit.
+   * @default 1000
+   */
   readonly recoveryRate?: number
   /** What becomes of a job that was in flight in a dying process, unless its task says otherwise. @default 'requeue' */
   readonly onCrash?: CrashPolicy
@@ -54,7 +68,10 @@ export interface TaskMonitorOptions extends StoreOptions {
   readonly isolateSuspects?: boolean
   /** How often a job may be recovered after crashes within `crashWindow`; the next crash quarantines it. @default 3 */
   readonly maxRecoveries?: number
-  /** Milliseconds after its last crash at which a job's crash count is forgotten. @default 72 h */
+  /**
+   * Milliseconds after its last crash at which a job's crash count is forgotten: at least twice orphanThreshold + 1.2 ×
+   * sweepInterval + the longest pause of recoveryBackoff, and longer than your longest job. @default 72 h
+   */
   readonly crashWindow?: number
   /** Most rows in one statement or recovery transaction. @default 500 */
   readonly batchSize?: number
@@ -97,7 +114,8 @@ export interface TaskMonitorOptions extends StoreOptions {
   readonly heartbeatConnection?: string | URL
   /**
    * Milliseconds that the event loop may be blocked before the heartbeat thread stops to beat; the process's tasks are
-   * recovered when its lease has run out after that. At least `heartbeatInterval`. @default 60000
+   * recovered when its lease has run out after that. At least `heartbeatInterval`; without the thread it means nothing,
+   * and is refused. @default 60000, or heartbeatInterval if that is longer
    */
   readonly maxLoopBlock?: number
   /** Allows `clearAll()`. Never in production. @default false */
@@ -134,34 +152,22 @@ export type MonitorConfig = Readonly<Required<Pick<TaskMonitorOptions, Defaulted
     readonly schema?: string
   }
 
-const HOUR = 3_600_000
-
 /** @throws ConfigError naming every wrong option */
 export function resolveConfig(options: TaskMonitorOptions): { config: MonitorConfig; logger: Logger } {
   if (typeof options !== 'object' || options === null) {
     throw new ConfigError(`TaskMonitor takes an options object; this is ${show(options)}.`)
   }
-  const heartbeatInterval = options.heartbeatInterval ?? 3_000
   const config: MonitorConfig = Object.freeze({
-    heartbeatInterval,
-    orphanThreshold: options.orphanThreshold ?? 12_000,
-    safetyMargin: options.safetyMargin ?? heartbeatInterval,
-    sweepInterval: options.sweepInterval ?? 3_000,
-    gcLockTtl: options.gcLockTtl ?? Math.max(2 * heartbeatInterval, 30_000),
-    maxRecoveries: options.maxRecoveries ?? 3,
-    crashWindow: options.crashWindow ?? 72 * HOUR,
-    recoveryBackoff: options.recoveryBackoff ?? 1_000,
+    ...resolveTimes(options),
     recoveryRate: options.recoveryRate ?? 1_000,
     onCrash: options.onCrash ?? 'requeue',
     isolateSuspects: options.isolateSuspects ?? true,
     onRegisterFailure: options.onRegisterFailure ?? 'throw',
     reserveConnection: options.reserveConnection ?? true,
     heartbeatThread: options.heartbeatThread ?? false,
-    maxLoopBlock: options.maxLoopBlock ?? 60_000,
     testing: options.testing ?? false,
     batchSize: options.batchSize ?? 500,
     maxPayloadBytes: options.maxPayloadBytes ?? 1_048_576,
-    historyRetention: options.historyRetention ?? 7 * 24 * HOUR,
     tablePrefix: options.tablePrefix ?? 'holdfast_',
     ...(options.schema === undefined ? {} : { schema: options.schema }),
     ...(options.label === undefined ? {} : { label: options.label }),

@@ -21,7 +21,7 @@ export const isCrash = ({ orphan, started }: OrphanedJob): boolean =>
   (orphan.cause === 'crash' || orphan.cause === 'overdue') && started !== false
 
 /** Longest pause before a job that keeps crashing runs again, in ms. */
-const MAX_BACKOFF = 60_000
+export const MAX_BACKOFF = 60_000
 
 export interface DecideConfig {
   readonly maxRecoveries: number
