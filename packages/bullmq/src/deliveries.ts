@@ -124,7 +124,9 @@ export class Deliveries {
    */
   async returned(delivery: Delivery, outcome: { readonly error?: unknown } = {}): Promise<void> {
     if ('error' in outcome && hasMoved(outcome.error)) return this.ended(delivery)
-    if (delivery.worker.closed || ('error' in outcome && delivery.cutShort)) {
+    // A transaction that ends the task may be open still: an end that BullMQ has written would outlive its rollback.
+    const isLost = (await delivery.settle()) === 'lost'
+    if (delivery.worker.closed || ('error' in outcome && (isLost || delivery.cutShort))) {
       await this.handBack(delivery)
       throw leaveAlone(delivery.job)
     }

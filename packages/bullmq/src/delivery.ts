@@ -242,13 +242,20 @@ export class Delivery {
   async handBack(): Promise<void> {
     this.#state = 'ended'
     if (!this.task.protected) await this.giveBack()
-    else if (this.task.open) await this.task.release().catch(unlessSettled)
+    else if ((await this.settle()) === 'open') await this.task.release().catch(unlessSettled)
   }
 
   /** Its end is written. */
   async endRow(): Promise<void> {
     this.#state = 'ended'
-    if (this.#task?.open) await this.#task.complete().catch(unlessSettled)
+    if (this.#task !== undefined && (await this.settle()) === 'open') {
+      await this.#task.complete().catch(unlessSettled)
+    }
+  }
+
+  /** What became of the task, once its processor has settled: that may be up to a transaction of the processor's. */
+  settle(): ReturnType<TaskMonitor['settle']> {
+    return this.#monitor!.settle(this.task)
   }
 
   /**

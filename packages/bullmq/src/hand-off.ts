@@ -46,25 +46,23 @@ async function work<Data, Name extends string>(
 ): Promise<void> {
   const { signal } = delivery.task
   delivery.job.attemptsMade -= 1 // That it was handed off is no attempt.
+  let failure: Error | undefined
   try {
     await Promise.race([callProcessor(processor, delivery, signal), overdue(signal)])
   } catch (error) {
-    await fail(deliveries, delivery, error)
-    return
+    failure = error instanceof Error ? error : new Error(String(error))
   }
+  const isOpen = (await delivery.settle()) === 'open'
+  if (failure !== undefined && isOpen) return fail(deliveries, delivery, failure)
   await deliveries.ended(delivery)
+  // It has committed its effects, or is others', so there is nothing to try again.
+  if (failure !== undefined && !delivery.cutShort) throw failure
 }
 
 /** BullMQ's own attempts and backoff say what becomes of it. */
-async function fail(deliveries: Deliveries, delivery: Delivery, error: unknown): Promise<void> {
+async function fail(deliveries: Deliveries, delivery: Delivery, failure: Error): Promise<void> {
   const { job, token, worker } = delivery
   if (delivery.cutShort || worker.closed) return deliveries.handBack(delivery)
-  const failure = error instanceof Error ? error : new Error(String(error))
-  if (!delivery.task.open) {
-    // It has committed its effects, so there is nothing to try again.
-    await deliveries.ended(delivery)
-    throw failure
-  }
   try {
     if (!(await delivery.takeBack())) {
       await deliveries.ended(delivery)

@@ -1,7 +1,9 @@
 // A process that works on BullMQ's jobs with Holdfast: to be killed, paused and stopped.
+import { setTimeout as delay } from 'node:timers/promises'
 import { childOptions, connect, Ledger } from '@holdfast/chaos'
-import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
+import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import type { Job, WorkerOptions } from 'bullmq'
+import { type ControlledTransaction, sql, type Transaction } from 'kysely'
 import { bullmqAdapter, type ProtectedJob } from '../../src/index.js'
 import { bullmq, connectionOf } from './bull.js'
 import { TIMES } from './times.js'
@@ -22,6 +24,8 @@ export interface ChildWorkerOptions {
   readonly monitor?: Partial<TaskMonitorOptions>
   /** Kills itself in the middle of each recovery: it has taken the job, and has not moved it on. */
   readonly diesRecovering?: boolean
+  /** Its monitor never starts. */
+  readonly neverStarts?: boolean
   /** Milliseconds that its stop waits for what runs. @default 500 */
   readonly drain?: number
 }
@@ -39,6 +43,15 @@ export interface Work {
   readonly blockUntil?: string
   readonly result?: unknown
   readonly progress?: number
+  /**
+   * Completes its task in a transaction of its own, with a row in `effects`. That commits; is rolled back, the first
+   * `times` that the job begins, since its work throws in it, or since its connection is cut; or stays open until the
+   * gates `commit` or `rollBack` are opened.
+   */
+  readonly transaction?: 'commits' | 'throws' | 'isCut' | 'staysOpen'
+  readonly times?: number
+  /** Goes on as if nothing had been, when its transaction was rolled back. */
+  readonly swallows?: boolean
   /** Moves itself, the first time that it begins. */
   readonly moves?: 'delayed' | 'wait' | 'rateLimit'
 }
@@ -63,8 +76,45 @@ for (const name of ['evicted', 'recovered', 'quarantined', 'recoveryFailed', 'ta
   )
 }
 
+// biome-ignore lint/suspicious/noExplicitAny: as the database of the tests has it
+type Tables = any
+
+async function inTransaction(task: TaskHandle, job: string, how: Work['transaction']): Promise<void> {
+  const completes = async (trx: Transaction<Tables>): Promise<void> => {
+    await sql`insert into effects (job) values (${job})`.execute(trx)
+    await task.complete({ trx })
+  }
+  if (how === 'staysOpen') {
+    const trx = await db.startTransaction().execute()
+    await completes(trx)
+    void decide(trx)
+    return
+  }
+  await db.transaction().execute(async (trx) => {
+    await completes(trx)
+    if (how === 'throws') throw new Error('rolled back')
+    if (how === 'isCut') await cut(trx)
+  })
+}
+
+async function decide(trx: ControlledTransaction<Tables>): Promise<void> {
+  while (!ledger.isOpen('commit') && !ledger.isOpen('rollBack')) await delay(10)
+  await (ledger.isOpen('commit') ? trx.commit() : trx.rollback()).execute()
+}
+
+/** Has the server end the connection, so that the commit fails. */
+async function cut(trx: Transaction<Tables>): Promise<void> {
+  const isPostgres = options.url.startsWith('postgres')
+  const id = sql.raw(isPostgres ? 'pg_backend_pid()' : 'connection_id()')
+  const { rows } = await sql<{ id: number }>`select ${id} as id`.execute(trx)
+  await sql
+    .raw(isPostgres ? `select pg_terminate_backend(${rows[0]!.id})` : `kill ${rows[0]!.id}`)
+    .execute(db)
+}
+
 async function work(job: Job, token: string, signal: AbortSignal): Promise<unknown> {
   const { gate, listens, fail, failFirst, kill, blockUntil, result, progress, moves } = job.data as Work
+  const { transaction, times, swallows } = job.data as Work
   const id = job.id!
   const note = (what: 'start' | 'finish' | 'aborted', detail?: unknown): void =>
     ledger.note({ what, job: id, detail })
@@ -83,9 +133,15 @@ async function work(job: Job, token: string, signal: AbortSignal): Promise<unkno
   )
   while (gate !== undefined && !ledger.isOpen(gate)) {
     if (listens) signal.throwIfAborted()
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    await delay(10)
   }
   const runs = ledger.entries('start', id).length
+  if (transaction !== undefined) {
+    const how = times !== undefined && runs > times ? 'commits' : transaction
+    await inTransaction(task, id, how).catch((error) => {
+      if (!swallows) throw error
+    })
+  }
   if (fail !== undefined) throw new Error(fail)
   if (failFirst !== undefined && runs <= failFirst) throw new Error('not yet')
   if (moves === 'delayed' && runs === 1) {
@@ -131,12 +187,16 @@ process.on('message', async (message: string | { cancel: string }) => {
     await db.destroy()
     process.disconnect()
   }
+  if (message === 'stopMonitor') {
+    await monitor.stop()
+    send({ type: 'monitorStopped' })
+  }
   if (message === 'close' || message === 'closeByForce') {
     await worker.close(message === 'closeByForce')
     send({ type: 'closed' })
   }
 })
-if (way !== 'plain') await monitor.start()
+if (way !== 'plain' && !options.neverStarts) await monitor.start()
 if (way === 'guard') await adapter.guard(worker)
 void worker.run()
 await worker.waitUntilReady()
