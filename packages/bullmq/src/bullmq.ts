@@ -49,6 +49,11 @@ export type WorkerInternals = Pick<Worker, 'id' | 'close' | 'pause' | 'once' | '
   BullmqQueue & {
     readonly closed: boolean
     readonly closing?: Promise<void> | undefined
+    /** Renews the locks of the jobs that it knows. */
+    readonly lockManager: {
+      trackJob(id: string, token: string, since: number): unknown
+      getTrackedJobIds(): string[]
+    }
     callProcessJob(job: Job, token: string, signal?: AbortSignal): Promise<unknown>
   }
 

@@ -58,10 +58,7 @@ export class Deliveries {
     this.#watch(worker)
     const delivery: Delivery = new Delivery(job, token, {
       ...{ ...options, name: this.#name, monitor: this.#monitor },
-      holds: (jobRef) =>
-        [...this.#inHand.keys()].some(
-          (other) => other !== delivery && other.jobRef === jobRef && other.state !== 'ended',
-        ),
+      holds: () => this.#holderBesides(delivery) !== undefined,
       doubts: (keys, server, patience) => this.#doubts(keys, server, patience),
     })
     this.#inHand.set(delivery, options)
@@ -76,6 +73,9 @@ export class Deliveries {
       })
     if (!begun) {
       this.remove(delivery)
+      void this.#holderBesides(delivery)
+        ?.resume()
+        .catch((error) => worker.emit('error', error))
       // Some versions fetch the next one although their worker is paused.
       if (this.#stopping && !worker.closing)
         await new Promise<void>((resolve) => worker.once('closing', () => resolve()))
@@ -149,6 +149,15 @@ export class Deliveries {
     options?.onGone?.()
     if (this.#inHand.size > 0) return
     for (const resolve of this.#emptied.splice(0)) resolve()
+  }
+
+  /** Which other delivery of this process has the job: BullMQ has taken it for stalled, or Redis has lost it. */
+  #holderBesides(delivery: Delivery): Delivery | undefined {
+    const { jobRef } = delivery
+    return [...this.#inHand.keys()].find(
+      (other) =>
+        jobRef !== undefined && other !== delivery && other.jobRef === jobRef && other.state !== 'ended',
+    )
   }
 
   #watch(worker: WorkerInternals): void {

@@ -37,8 +37,8 @@ export interface DeliveryParts {
   readonly place?: (signal: AbortSignal) => Promise<unknown>
   /** Resolves when the monitor has started. */
   monitor(): Promise<TaskMonitor>
-  /** Whether a delivery of this process has the job. */
-  holds(jobRef: string): boolean
+  /** Whether another delivery of this process has the job. */
+  holds(): boolean
   /** Whether Redis may have lost who has what not long ago, as far as this process knows. */
   doubts(keys: string, server: string, patience: number): boolean
 }
@@ -171,7 +171,7 @@ export class Delivery {
     const hasStartedBefore = Number(fields.ats) - Number(fields.atm ?? 0) > 1 || Number(fields.stc ?? 0) > 0
     const doubts = this.#parts.doubts(keys, server, monitor.config.orphanThreshold)
     if (!hasStartedBefore && !doubts) return false
-    if (this.#parts.holds(this.jobRef!)) return true
+    if (this.#parts.holds()) return true
     // Alive: it ends the job. Dead: the sweep counts the crash. A recovery is what has just made it runnable.
     const state = await this.#holder(monitor)
     return state === 'alive' || state === 'dead'
@@ -269,7 +269,17 @@ export class Delivery {
     return this.#claiming
   }
 
+  /** Takes the job back after this process has fetched it once more, for which its worker gave up renewing the lock. */
+  async resume(): Promise<void> {
+    if (!(await this.reclaim()) || this.#state !== 'running' || this.returned) return
+    const { lockManager } = this.worker
+    if (lockManager.getTrackedJobIds().includes(this.job.id!)) return
+    lockManager.trackJob(this.job.id!, this.token, Date.now())
+  }
+
   async #reclaim(): Promise<boolean> {
+    // Handed off, nothing would unlock it again.
+    if (this.kind === 'handOff' && !this.returned) return false
     for (let tries = 0; tries < CLAIMS; tries++) {
       if (this.#state !== 'running' || !this.task.protected || !(await this.#isRegistered())) return false
       const [answer] = await take(this.worker, this.#run!, { purpose: 'keep', token: this.token })

@@ -9,7 +9,7 @@ export interface JobPayload {
   readonly timestamp: number
   /** Of this fetch, the value of the job's lock. */
   readonly token: string
-  /** How often the job had been fetched, this time included. */
+  /** How often the job had been fetched, this time included. Taken back, it knows more of that: `scripts/take.ts`. */
   readonly starts: number
   /** Which Redis it was begun on. */
   readonly server: string

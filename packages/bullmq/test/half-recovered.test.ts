@@ -8,10 +8,15 @@ describe('a recovery that dies between taking a job and moving it on', () => {
   })
   afterEach(() => fixture[Symbol.asyncDispose]())
 
-  const takenByDying = async (way: 'track' | 'handOff', monitor: object = {}): Promise<string> => {
+  const takenByDying = async (
+    way: 'track' | 'handOff',
+    monitor: object = {},
+    before: (id: string) => Promise<unknown> = async () => undefined,
+  ): Promise<string> => {
     const victim = await fixture.worker({ way, monitor })
     const job = await fixture.add({ gate: 'open' }, { attempts: 3 })
     await fixture.started(1)
+    await before(job.id)
     const settings = { autorun: false, concurrency: 1 }
     const dying = await fixture.worker({ way: 'guard', diesRecovering: true, settings, monitor })
     await victim.kill()
@@ -35,6 +40,29 @@ describe('a recovery that dies between taking a job and moving it on', () => {
       await expect.poll(() => fixture.crashes()).toEqual([1])
     },
   )
+
+  it('is finished by the next one, though its lock has run out, and others had fetched the job before it', async () => {
+    const { client, keys } = fixture
+    const monitor = { heartbeatInterval: 500, orphanThreshold: 3_000 }
+    const id = await takenByDying('track', monitor, (id) =>
+      // It had stalled, and whoever got it has put it back.
+      client
+        .multi()
+        .hincrby(keys + id, 'stc', 1)
+        .hincrby(keys + id, 'ats', 2)
+        .lrem(`${keys}active`, 0, id)
+        .zadd(`${keys}delayed`, '9007199254740991', id)
+        .del(`${keys}${id}:lock`)
+        .exec(),
+    )
+    await client.del(`${keys}${id}:lock`)
+    await fixture.worker({ monitor, settings: { skipStalledCheck: true } })
+    await fixture.started(2)
+    fixture.ledger.openGate('open')
+    await fixture.completed(1)
+    await fixture.settled()
+    await expect.poll(() => fixture.crashes()).toEqual([1])
+  })
 
   it('leaves no job to run that was to be failed, even if BullMQ gives it out first', async () => {
     const id = await takenByDying('track', { onCrash: 'quarantine' })

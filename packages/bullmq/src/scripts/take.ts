@@ -17,8 +17,12 @@ const STALLED = 'job stalled more than allowable limit'
  * its own, why it is failed or ''; then the fields and values of its hash.
  *
  * Answers `taken` or, when an earlier call of this recovery has been carried out, `done`, with the id; or why it was
- * left alone: `there`, BullMQ offers it again; `busy`, another has just fetched it; `superseded`, others run it or a newer
- * job has its id; `finished`.
+ * left alone: `there`, BullMQ offers it again; `busy`, another has just fetched it, or it is not certain yet that nobody
+ * runs it; `superseded`, others run it or a newer job has its id; `finished`.
+ *
+ * It leaves a mark in the job's hash, the new token and how often the job had been fetched by then: what the run that has
+ * this token knows of fetches. So a job that was taken back by its process is known for that process's, though others had
+ * fetched it in between; and a Redis that loses its last writes loses the mark only together with the taking.
  */
 export const TAKE = `${PRELUDE}
 local id, timestamp, token, starts, known = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
@@ -44,16 +48,27 @@ local function place_of(id)
 end
 
 local function lock(id)
+  redis.call('hset', P .. id, 'holdfast', new_token .. ' ' .. starts_of(id))
   redis.call('set', P .. id .. ':lock', new_token, 'px', lock_ms)
   return {'taken', id}
+end
+
+-- For whom the job was taken last, and how often it had been fetched by then.
+local function mark_of(id)
+  local owner, at = string.match(redis.call('hget', P .. id, 'holdfast') or '', '^(.*) (%d+)$')
+  return owner, tonumber(at or '0')
+end
+
+local function is_abandoned(id)
+  local owner, at = mark_of(id)
+  return not lock_of(id) and place_of(id) == 'active' and owner == new_token and at == starts_of(id)
 end
 
 -- An earlier call of this recovery took it. It still has it, or did what it took it for, or somebody has seen to it since.
 if marker ~= '' then
   for _, target in ipairs({id, other_id}) do
     if redis.call('zscore', MARKERS, marker .. ' ' .. target) then
-      local held = lock_of(target)
-      local is_left = held == new_token or not held and place_of(target) == 'active' and starts_of(target) == starts
+      local is_left = lock_of(target) == new_token or is_abandoned(target)
       return is_left and lock(target) or {'done', target}
     end
   end
@@ -62,6 +77,12 @@ end
 local stored = redis.call('hget', P .. id, 'timestamp')
 local ours = stored and tonumber(stored) == tonumber(timestamp)
 local known_starts, held, place = starts_of(id), lock_of(id), place_of(id)
+local lives = purpose == 'keep' or purpose == 'end'
+
+local taker, taken_at = mark_of(id)
+if taker == token then starts = math.max(starts, taken_at) end
+-- A recovery has given it to others since: whoever asks this has stood still in between.
+local was_recovered = ours and taker and string.sub(taker, 1, #'holdfast:') == 'holdfast:' and taken_at >= starts
 
 local function count(field) return tonumber(redis.call('hget', P .. id, field) or '0') end
 
@@ -79,17 +100,20 @@ local function settled()
   if not stored then return not is_restorable() and 'finished' or nil end
   if not ours then
     -- Of ids that BullMQ counted, those after a loss of data are other jobs; an id that was given is the same job again.
-    local is_other = not intact and string.match(id, '^%d+$') and (purpose ~= 'keep' and purpose ~= 'end')
+    local is_other = not intact and string.match(id, '^%d+$') and not lives
     return not (is_other and is_restorable()) and 'superseded' or nil
   end
+  if lives and was_recovered then return 'superseded' end
   if held and held ~= token and held ~= new_token then
     -- A worker that has just fetched it asks the database whose it is, and puts it back.
-    return has_stalled and purpose ~= 'retry' and 'busy' or 'superseded'
+    return (has_stalled or not intact) and purpose ~= 'retry' and 'busy' or 'superseded'
   end
   if place == 'active' then
     if purpose == 'retry' then return 'there' end
-    -- Fetched again since, by one whose own lock has run out.
-    return known_starts > starts and 'there' or nil
+    if held or lives or known_starts <= starts then return nil end
+    -- Fetched again since, by one whose own lock has run out. That one may have died before it began, so that nobody else
+    -- knows of the job: the row is kept until BullMQ, too, takes it for abandoned.
+    return (kind == 'guard' or has_ended) and 'there' or 'busy'
   end
   if place == 'queued' then
     if purpose == 'requeue' and has_stalled then return nil end
@@ -103,8 +127,10 @@ local function settled()
     return not is_handed_off and 'finished' or nil
   end
   if place == 'failed' then
-    local is_stalled = redis.call('hget', P .. id, 'failedReason') == '${STALLED}' and known_starts <= starts + 1
-    return not (is_stalled or purpose == 'retry') and 'finished' or nil
+    local is_stalled = redis.call('hget', P .. id, 'failedReason') == '${STALLED}'
+    -- That end is the only one since.
+    local is_next = kind == 'guard' and known_starts <= starts + 1 or kind ~= 'guard' and count('atm') <= then_atm + 1
+    return not (is_stalled and is_next or purpose == 'retry') and 'finished' or nil
   end
   return nil
 end
@@ -134,6 +160,8 @@ if not ours then
   end
 end
 redis.call('hdel', hash, 'defa')
+-- A stall of a living process's is none: the next would fail the job while it runs.
+if purpose == 'keep' and ours and count('stc') > then_stc then redis.call('hset', hash, 'stc', then_stc) end
 -- Whichever worker gets it before we have failed it fails it for us.
 if purpose == 'fail' then redis.call('hset', hash, 'defa', reason) end
 if target == id then
