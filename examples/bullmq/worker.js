@@ -31,13 +31,13 @@ async function writeReport(job, _token, signal) {
 }
 const worker = new Worker('reports', adapter.track(writeReport), { connection, concurrency: 10 })
 worker.on('error', console.warn)
-await worker.waitUntilReady()
-console.log('works on reports')
+worker.on('ready', () => console.log('works on reports'))
 
-// Takes no more jobs, waits for what is running, hands over the rest at once, and closes the worker.
+// Takes no more jobs, waits for what is running, and hands over the rest at once.
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {
     await monitor.stop({ drain: 10_000 })
+    await worker.close() // Holdfast knows a worker from its first job on, and closes it; one that never had any is yours
     await queue.close()
     await db.destroy()
   })

@@ -62,7 +62,8 @@ export class Deliveries {
       doubts: (keys, server, patience) => this.#doubts(keys, server, patience),
     })
     this.#inHand.set(delivery, options)
-    if (this.#stopping) delivery.cancel()
+    // Some versions fetch one more although their worker closes.
+    if (this.#stopping || worker.closing !== undefined) delivery.cancel()
     const late = this.#started ? undefined : setTimeout(() => worker.emit('error', notStarted()), HINT_AFTER)
     const begun = await delivery
       .begin()

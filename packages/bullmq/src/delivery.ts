@@ -101,7 +101,8 @@ export class Delivery {
    * @throws PayloadError, PayloadTooLargeError, ConfigError, whatever a codec throws: it can't be protected
    */
   async begin(): Promise<boolean> {
-    const monitor = await this.#parts.monitor()
+    const monitor = await this.#started()
+    if (monitor === undefined) return this.#refuse()
     this.#monitor = monitor
     const { processId } = monitor
     let begun: number
@@ -129,6 +130,18 @@ export class Delivery {
     }
     this.#state = 'running'
     return true
+  }
+
+  /** The monitor, unless the job is given back before that has started. */
+  async #started(): Promise<TaskMonitor | undefined> {
+    const { signal } = this.#cancelled
+    const cancelled = new Promise<undefined>((resolve) => {
+      if (signal.aborted) resolve(undefined)
+      signal.addEventListener('abort', () => resolve(undefined), { once: true })
+    })
+    const monitor = await Promise.race([this.#parts.monitor(), cancelled])
+    if (monitor === undefined) await this.giveBack()
+    return monitor
   }
 
   #refuse(): false {

@@ -76,4 +76,35 @@ describe('a worker process that stops', () => {
     expect(fixture.ledger.entries('start', job.id)).toHaveLength(how === 'close' ? 1 : 2)
     expect(await fixture.crashes()).toEqual([])
   })
+
+  it.each(['track', 'handOff'] as const)(
+    'whose worker never had a job gives back what that fetches afterwards (%s)',
+    async (way) => {
+      const leaver = await fixture.worker({ way })
+      leaver.send('stopMonitor')
+      await leaver.message('monitorStopped')
+      const job = await fixture.add({ gate: 'open' })
+      await until(async () => Number((await fixture.hash(job.id)).ats ?? 0) > 0, { what: 'it is fetched' })
+      await until(async () => (await fixture.places()).wait.includes(job.id), { what: 'it is given back' })
+      leaver.send('stop')
+      await leaver.message('stopped')
+      expect(await leaver.exited).toEqual({ code: 0, signal: null })
+      const other = await fixture.worker({ way })
+      fixture.ledger.openGate('open')
+      await fixture.completed(1)
+      await fixture.settled()
+      expect(fixture.ledger.entries('start')).toMatchObject([{ pid: other.pid, detail: { made: 0 } }])
+      expect(fixture.ledger.entries('failed')).toEqual([])
+    },
+  )
+
+  it('whose monitor has never started lets its worker be closed, and gives back what that has fetched', async () => {
+    const leaver = await fixture.worker({ neverStarts: true })
+    const job = await fixture.add()
+    await until(async () => (await fixture.places()).active.includes(job.id), { what: 'it is fetched' })
+    leaver.send('close')
+    await leaver.message('closed')
+    expect(await fixture.places()).toMatchObject({ wait: [job.id], active: [] })
+    expect(fixture.ledger.entries('start')).toEqual([])
+  })
 })
