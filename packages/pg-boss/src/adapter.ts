@@ -14,7 +14,7 @@ export interface PgBossAdapterOptions {
   readonly boss: Boss
   /** The Kysely that the monitor has: on pg-boss's own database. */
   readonly db: AnyDatabase
-  /** The name written on every task row; give each schema of pg-boss its own. @default 'pg-boss' */
+  /** What is written on every task row, with `@<schema>` behind it for any schema but `pgboss`. @default 'pg-boss' */
   readonly name?: string
   /** pg-boss's schema. @default 'pgboss' */
   readonly schema?: string

@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
-import { ConfigError } from '@holdfast/core'
+import { ConfigError, queueName } from '@holdfast/core'
 import type { PgBossAdapterOptions } from './adapter.js'
 import type { HandOffOptions, TrackOptions } from './options.js'
+import { folded } from './tables.js'
 
 const show = (value: unknown): string => inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY })
 
@@ -11,9 +12,19 @@ const OF_ROWS = ['onCrash', 'maxRuntime', 'onOverdue']
 /** What this adapter needs of a pg-boss. */
 const NEEDED = ['getDb', 'complete', 'fail', 'offWork']
 
-/** @throws ConfigError naming every wrong option */
+/** pg-boss's own default, whose jobs need no schema in the name of their queue. */
+const USUAL = 'pgboss'
+
+/** Longest name of a queue, in characters. */
+const MAX_NAME = 191
+
+/**
+ * The options, of which `name` has become the queue's: with the schema, so that two schemas have nothing in common.
+ *
+ * @throws ConfigError naming every wrong option
+ */
 export function checkOptions(options: PgBossAdapterOptions): Required<PgBossAdapterOptions> {
-  const { boss, db, name = 'pg-boss', schema = 'pgboss', onExhausted = 'fail' } = options ?? {}
+  const { boss, db, name = 'pg-boss', schema = USUAL, onExhausted = 'fail' } = options ?? {}
   const problems: string[] = []
   const missing = NEEDED.filter((member) => typeof (boss as never)?.[member] !== 'function')
   if (missing.length > 0) {
@@ -27,12 +38,20 @@ export function checkOptions(options: PgBossAdapterOptions): Required<PgBossAdap
       problems.push(`${option} must be a non-empty string: ${show(value)}`)
     }
   }
+  const queue = queueName({ name, schema: folded(String(schema)), usual: USUAL })
+  if (String(name).includes('@')) {
+    problems.push(`name must have no @, behind which the schema is put: ${show(name)}`)
+  } else if (queue.length > MAX_NAME) {
+    problems.push(
+      `name and schema must not be longer than ${MAX_NAME} characters together, with the @ between them: ${show(queue)}`,
+    )
+  }
   if (onExhausted !== 'fail' && onExhausted !== 'refundOnce') {
     problems.push(`onExhausted must be 'fail' or 'refundOnce': ${show(onExhausted)}`)
   }
   problems.push(...unknownOf(options, KNOWN))
   refuse('pgBossAdapter', problems)
-  return { boss, db, name, schema, onExhausted }
+  return { boss, db, name: queue, schema, onExhausted }
 }
 
 /** @throws ConfigError */

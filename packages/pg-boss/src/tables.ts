@@ -16,7 +16,7 @@ export interface BossTables {
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 /** pg-boss writes names into its statements as they are, so that Postgres folds those without quotes. */
-const folded = (name: string): string => (/^".+"$/.test(name) ? name.slice(1, -1) : name.toLowerCase())
+export const folded = (name: string): string => (/^".+"$/.test(name) ? name.slice(1, -1) : name.toLowerCase())
 
 /** @param schema as pg-boss is given it */
 export function bossTables(schema: string): BossTables {

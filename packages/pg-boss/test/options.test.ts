@@ -29,6 +29,15 @@ describe('wrong options', () => {
         "db must be the Kysely that the monitor has, on pg-boss's database: 1; name must be a non-empty string: ''; " +
         "schema must be a non-empty string: 7; onExhausted must be 'fail' or 'refundOnce': 'never'; mode is no option.",
     )
+    const { boss, db } = fixture
+    expect(messageOf(() => pgBossAdapter({ boss, db, name: 'pg-boss@tenant' }))).toBe(
+      "Wrong options for pgBossAdapter: name must have no @, behind which the schema is put: 'pg-boss@tenant'.",
+    )
+    const long = 'x'.repeat(185)
+    expect(messageOf(() => pgBossAdapter({ boss, db, name: long, schema: 'tenant' }))).toBe(
+      'Wrong options for pgBossAdapter: name and schema must not be longer than 191 characters together, with the @ ' +
+        `between them: '${long}@tenant'.`,
+    )
     expect(messageOf(() => pgBossAdapter(undefined as never))).toMatch(/boss must be .*; db must be /)
   })
 

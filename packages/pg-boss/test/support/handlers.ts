@@ -31,7 +31,8 @@ export interface Work {
 
 const never = new AbortController().signal
 
-export function workOn(db: AnyDatabase): (job: Work) => Promise<unknown> {
+/** @param detail noted with all that is done */
+export function workOn(db: AnyDatabase, detail: string): (job: Work) => Promise<unknown> {
   /** A handler is patient: while the database is away it waits, so that only Holdfast is what a test sees. */
   async function patiently<T>(query: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (;;) {
@@ -46,7 +47,8 @@ export function workOn(db: AnyDatabase): (job: Work) => Promise<unknown> {
   }
 
   async function note(what: string, job: string, signal = never): Promise<void> {
-    await patiently(() => db.insertInto('ledger').values({ what, job, pid: process.pid }).execute(), signal)
+    const entry = { what, job, pid: process.pid, detail }
+    await patiently(() => db.insertInto('ledger').values(entry).execute(), signal)
   }
 
   async function gateOpen(name: string, signal: AbortSignal): Promise<void> {

@@ -8,6 +8,8 @@ import { type Work, workOn } from './handlers.js'
 export interface WorkerOptions {
   readonly url: string
   readonly schema: string
+  /** Further schemas of pg-boss's, each with an adapter of the same monitor. */
+  readonly others?: readonly string[]
   /** @default ['q'] */
   readonly queues?: readonly string[]
   /** @default 'track' */
@@ -26,18 +28,20 @@ export interface WorkerOptions {
 }
 
 const options: WorkerOptions = childOptions()
-const { schema, way = 'track', queues = ['q'] } = options
+const { way = 'track', queues = ['q'] } = options
 const db = connect(options.url, 4)
-const boss = makeBoss({ connectionString: options.url, schema, ...options.boss })
-boss.on('error', (error: unknown) => console.error(error))
 // pg-boss 10 waits for no end that it writes: an outage just then would end the process, with Holdfast and without.
 process.on('unhandledRejection', (error) => console.error(error))
-await boss.start()
-const adapter = pgBossAdapter({ boss, db, schema, ...options.adapter })
+const bosses = [options.schema, ...(options.others ?? [])].map((schema) => {
+  const boss = makeBoss({ connectionString: options.url, schema, ...options.boss })
+  boss.on('error', (error: unknown) => console.error(error))
+  return { schema, boss, adapter: pgBossAdapter({ boss, db, schema, ...options.adapter }) }
+})
+for (const { boss } of bosses) await boss.start()
 const quiet = { warn: (text: string) => console.error(text), error: (text: string) => console.error(text) }
 const monitor = new TaskMonitor({
   db,
-  adapters: [adapter],
+  adapters: bosses.map(({ adapter }) => adapter),
   heartbeatInterval: 200,
   orphanThreshold: 1_500,
   sweepInterval: 200,
@@ -51,30 +55,32 @@ for (const event of ['evicted', 'leaseExpired', 'recovered', 'quarantined', 'tas
 }
 if (way !== 'plain') await monitor.start()
 
-const work = workOn(db)
-const batch = async (jobs: readonly Work[]): Promise<unknown> => {
-  const results = await Promise.all(jobs.map(work))
-  return results.length === 1 ? results[0] : results
-}
-const handlers = {
-  plain: batch,
-  track: adapter.track(batch as never, options.rows),
-  handOff: adapter.handOff((job) => work(job as Work), {
-    concurrency: options.concurrency ?? 20,
-    ...options.rows,
-  }),
-}
-for (const queue of queues) {
-  for (let n = 0; n < (options.workers ?? 4); n++) {
-    const every = { pollingIntervalSeconds: 0.5, ...options.work }
-    await boss.work(queue, every, handlers[way] as never)
+for (const { schema, boss, adapter } of bosses) {
+  const work = workOn(db, schema)
+  const batch = async (jobs: readonly Work[]): Promise<unknown> => {
+    const results = await Promise.all(jobs.map(work))
+    return results.length === 1 ? results[0] : results
+  }
+  const handlers = {
+    plain: batch,
+    track: adapter.track(batch as never, options.rows),
+    handOff: adapter.handOff((job) => work(job as Work), {
+      concurrency: options.concurrency ?? 20,
+      ...options.rows,
+    }),
+  }
+  for (const queue of queues) {
+    for (let n = 0; n < (options.workers ?? 4); n++) {
+      const every = { pollingIntervalSeconds: 0.5, ...options.work }
+      await boss.work(queue, every, handlers[way] as never)
+    }
   }
 }
 
 process.on('message', async (message) => {
   if (message !== 'stop') return
   await monitor.stop({ drain: options.drain ?? 500 })
-  await boss.stop({ timeout: 1_000 })
+  for (const { boss } of bosses) await boss.stop({ timeout: 1_000 })
   send({ type: 'stopped' })
   await db.destroy()
   process.disconnect()
