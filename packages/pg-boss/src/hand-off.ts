@@ -8,7 +8,7 @@ import {
 import type { BossJob } from './boss.js'
 import { type Beginning, begin, type Delivery, expiryOf } from './delivery.js'
 import { lockJobs } from './job-sql.js'
-import { letGo } from './let-go.js'
+import { letGo, lostError } from './let-go.js'
 import type { HandOffOptions } from './options.js'
 import { patiently } from './patiently.js'
 import { failureOf } from './payloads.js'
@@ -58,9 +58,7 @@ export class HandOff<Job extends BossJob> {
       }),
     )
     await letGo(this.#boss, running, lost)
-    if (running.schema.fences && lost.length > 0) {
-      throw new TaskLostError(`No longer this worker's: ${lost.map(({ id }) => id).join(', ')}.`)
-    }
+    if (running.schema.fences && lost.length > 0) throw lostError(lost)
   }
 
   /** Waits for a place, takes the job over from pg-boss, and begins. False when it is not this process's any more. */
@@ -68,10 +66,9 @@ export class HandOff<Job extends BossJob> {
     if (beginning.kind === 'lost') return false
     if (beginning.kind === 'refused') {
       const { job, active, error } = beginning
-      const { endedBefore } = await settle(this.#boss, running, [
-        { job, active, end: { kind: 'failed', error } },
-      ])
-      return endedBefore.length === 0
+      const end = { kind: 'failed', error } as const
+      const { lost, endedBefore } = await settle(this.#boss, running, [{ job, active, end }])
+      return lost.length + endedBefore.length === 0
     }
     const { row, job } = beginning
     if (!(await this.#places.acquire(running.closing))) {
@@ -87,7 +84,7 @@ export class HandOff<Job extends BossJob> {
       this.#places.release()
       return false
     }
-    void this.#work(beginning, job).finally(() => this.#places.release())
+    void this.#work(running, beginning).finally(() => this.#places.release())
     return true
   }
 
@@ -115,19 +112,19 @@ export class HandOff<Job extends BossJob> {
   }
 
   /** Runs the handler to its end and says how it ended. Never throws: nobody is left to catch. */
-  async #work({ row, stored }: Delivery<Job>, job: Job): Promise<void> {
+  async #work(running: Running, { row, stored, job }: Delivery<Job>): Promise<void> {
+    const { monitor } = running
     const reportProgress = async (): Promise<void> => {
-      const { monitor } = await this.#boss.running(job.name)
       await monitor.updateHeartbeats([row])
     }
+    let end = (): Promise<void> => row.complete()
     try {
       await this.#handler({ ...job, signal: row.signal, task: row, reportProgress })
     } catch (error) {
-      await this.#quietly(job, () => this.#fail(row, stored, error))
-      return
+      end = () => this.#fail(row, stored, error)
     }
     await this.#quietly(job, async () => {
-      if (row.open) await row.complete()
+      if ((await monitor.settle(row)) === 'open') await end()
     })
   }
 
@@ -136,7 +133,7 @@ export class HandOff<Job extends BossJob> {
     const { aborted, reason } = row.signal
     if (!aborted || TaskOverdueError.is(reason)) {
       await row.release({ payload: { ...stored, failure: failureOf(error) } })
-    } else if (row.open && LeaseExpiredError.is(reason)) {
+    } else if (LeaseExpiredError.is(reason)) {
       // Cut short, not failed: the job keeps its attempt.
       await row.release()
     }

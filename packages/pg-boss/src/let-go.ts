@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { TaskLostError } from '@holdfast/core'
 import type { BossJob } from './boss.js'
 import { expiryOf } from './delivery.js'
 import { activeJobs, holdOff } from './job-sql.js'
@@ -7,20 +8,23 @@ import { inDatabase, type Run } from './run.js'
 import type { BossTables } from './tables.js'
 
 /** Milliseconds between looks. */
-const LOOK = 250
+export const LOOK = 250
 
 /**
  * Resolves when pg-boss may write its end of jobs that are no longer this run's: it then changes nothing. No later than
  * when the jobs expire for this worker, since pg-boss fails them then whatever is done here.
+ *
+ * @param most milliseconds
  */
 export async function letGo(
   { parts: { db, tables }, report }: ProtectedBoss,
   { schema }: Running,
   jobs: readonly BossJob[],
+  most = Number.POSITIVE_INFINITY,
 ): Promise<void> {
   if (jobs.length === 0) return
   const isReachable = schema.fences ? isStillThis : isActive
-  const deadline = performance.now() + Math.max(...jobs.map(expiryOf))
+  const deadline = performance.now() + Math.min(most, Math.max(...jobs.map(expiryOf)))
   for (let looks = 0; performance.now() < deadline; looks++) {
     try {
       if (!(await isReachable(inDatabase(db), tables, jobs))) return
@@ -31,8 +35,14 @@ export async function letGo(
   }
 }
 
+/** What pg-boss is told of such jobs, once it changes nothing. */
+export const lostError = (jobs: readonly BossJob[]): TaskLostError => {
+  const ids = jobs.map(({ id }) => id).join(', ')
+  return new TaskLostError(`No longer this worker's, so that nothing of what was done counts: ${ids}.`)
+}
+
 /** 12 ends a job only while it is the attempt that its worker fetched: until recovery has taken that. */
-async function isStillThis(run: Run, tables: BossTables, jobs: readonly BossJob[]): Promise<boolean> {
+export async function isStillThis(run: Run, tables: BossTables, jobs: readonly BossJob[]): Promise<boolean> {
   const attempts = new Map(jobs.map(({ id, retryCount }) => [id, retryCount]))
   const active = await activeJobs(run, tables, jobs[0]!.name, [...attempts.keys()])
   return active.some(({ id, retryCount }) => attempts.get(id) === retryCount)

@@ -1,4 +1,12 @@
-import { type AnyTransaction, type CompleteOptions, type TaskHandle, TaskLostError } from '@holdfast/core'
+import {
+  type AnyTransaction,
+  type CompleteOptions,
+  DatabaseError,
+  type ReleaseOptions,
+  type Settled,
+  type TaskHandle,
+  TaskLostError,
+} from '@holdfast/core'
 import type { Delivery } from './delivery.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { inTransaction } from './run.js'
@@ -6,31 +14,57 @@ import { endJobs } from './settle.js'
 
 /** The row of a job whose handler may end both, row and job. */
 export class OwnRow {
-  completed = false
   /** Like the row's, except that completing it ends the job in pg-boss with it. */
   readonly handle: TaskHandle
+  readonly #settle: () => Promise<Settled>
+  /** What the handler did last about the row would, if it counts, have ended the job too. */
+  #endsJob = false
 
   constructor(protectedBoss: ProtectedBoss, running: Running, { job, active, row }: Delivery) {
+    this.#settle = () => running.monitor.settle(row)
     const endIn = async (trx: AnyTransaction): Promise<void> => {
       await row.complete({ trx })
+      this.#endsJob = false
       const end = { kind: 'completed', output: undefined } as const
       const held = await endJobs(protectedBoss, running, trx, [{ active, end }])
-      if (held.size === 1) return
-      throw new TaskLostError(
-        `Job ${job.id} is no longer active under this worker in pg-boss. Discard the result.`,
-      )
+      if (held.size === 0) {
+        throw new TaskLostError(
+          `Job ${job.id} is no longer active under this worker in pg-boss. Discard the result.`,
+        )
+      }
+      this.#endsJob = true
     }
     const complete = async ({ trx }: CompleteOptions = {}): Promise<void> => {
       if (trx === undefined) await inTransaction(protectedBoss.parts.db, (_, own) => endIn(own))
       else await endIn(trx)
-      this.completed = true
+    }
+    const release = async (options?: ReleaseOptions): Promise<void> => {
+      const before = this.#endsJob
+      this.#endsJob = false
+      try {
+        await row.release(options)
+      } catch (error) {
+        // That one may be done all the same, any other was refused.
+        if (!DatabaseError.is(error)) this.#endsJob = before
+        throw error
+      }
     }
     this.handle = new Proxy(row, {
       get(target, member) {
         if (member === 'complete') return complete
+        if (member === 'release') return release
         const value = Reflect.get(target, member, target)
         return typeof value === 'function' ? value.bind(target) : value
       },
     })
+  }
+
+  /**
+   * What became of the row when its handler has settled. `ended`: so is the job. A row that was released is lost: its job
+   * is recovered elsewhere.
+   */
+  async settle(): Promise<Settled> {
+    const settled = await this.#settle()
+    return settled === 'ended' && !this.#endsJob ? 'lost' : settled
   }
 }

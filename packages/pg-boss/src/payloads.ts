@@ -11,18 +11,21 @@ export interface Attempt {
   readonly startedOn: string
 }
 
+interface Failed {
+  /** The work failed, and recovery is to say so: the job's own retry rules apply. */
+  readonly failure?: Failure
+}
+
 /** A job whose handler began, and which is active in pg-boss. */
-export interface TrackPayload extends Attempt {
+export interface TrackPayload extends Attempt, Failed {
   readonly kind: 'track'
 }
 
 /** A job that is completed in pg-boss, or about to be, while the work goes on here. */
-export interface HandOffPayload extends Attempt {
+export interface HandOffPayload extends Attempt, Failed {
   readonly kind: 'handOff'
   /** The JSON text of the job's row as the database wrote it: parsing would round big numbers. */
   readonly job: string
-  /** The handler threw: the job's own retry rules apply. */
-  readonly failure?: Failure
 }
 
 /** What a handler threw, as pg-boss's `output` takes it. */
@@ -59,12 +62,17 @@ const MAX = { name: 100, message: 1_300, stack: 2_600 }
 export const storable = (value: unknown, max = MAX.message): string =>
   Buffer.from(String(value).slice(0, max)).toString().replaceAll('\0', '\ufffd')
 
+/** Anything may be thrown, also what has no text. */
 export function failureOf(error: unknown): Failure {
-  if (!(error instanceof Error)) return { message: storable(error) }
-  const { name, message, stack } = error
-  return {
-    name: storable(name, MAX.name),
-    message: storable(message),
-    ...(stack === undefined ? {} : { stack: storable(stack, MAX.stack) }),
+  try {
+    const { name, message, stack } = (error ?? {}) as Partial<Error>
+    if (typeof message !== 'string') return { message: storable(error) }
+    return {
+      ...(name === undefined ? {} : { name: storable(name, MAX.name) }),
+      message: storable(message),
+      ...(stack === undefined ? {} : { stack: storable(stack, MAX.stack) }),
+    }
+  } catch (cause) {
+    return { message: `What was thrown can not be shown: ${storable(cause)}` }
   }
 }

@@ -1,9 +1,9 @@
-import { type AnyTransaction, type TaskHandle, TaskLostError } from '@holdfast/core'
+import { type AnyTransaction, NotProtectedError, type TaskHandle, TaskLostError } from '@holdfast/core'
 import type { BossJob } from './boss.js'
 import { expiryOf } from './delivery.js'
 import { type ActiveJob, holdOff, lockJobs, setRetryLimits } from './job-sql.js'
 import { isOwnFault, patiently } from './patiently.js'
-import { failureOf } from './payloads.js'
+import { failureOf, type TaskPayload } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { asBossDatabase, inDatabase, inTransaction } from './run.js'
 
@@ -19,21 +19,23 @@ export type End =
 export interface Ended {
   readonly job: BossJob
   readonly active: ActiveJob
-  /** Left out: it could not be registered. */
+  /** Left out, with its payload: it could not be registered. */
   readonly row?: TaskHandle
+  readonly stored?: TaskPayload
   readonly end: End
 }
 
-/** Jobs that were not this run's to end. */
+/** Jobs that this run did not end. */
 export interface NotEnded {
-  /** Their rows were no longer this process's: what was done of them doesn't count. */
+  /** Their rows are no longer this process's: what was done of them doesn't count. */
   readonly lost: BossJob[]
   /** pg-boss, their handler or a person had ended them before. */
   readonly endedBefore: BossJob[]
 }
 
 /**
- * Ends jobs in pg-boss together with their rows, in one transaction.
+ * Ends jobs in pg-boss together with their rows, in one transaction. Never rejects: what can't be written is left to
+ * recovery, and the job is lost to this run.
  *
  * @param isPlain what is to be written was made so that it can be
  */
@@ -43,31 +45,68 @@ export async function settle(
   ended: readonly Ended[],
   isPlain = false,
 ): Promise<NotEnded> {
-  if (ended.length === 0) return { lost: [], endedBefore: [] }
-  const patience = Math.max(...ended.map(({ job }) => expiryOf(job)))
-  const endAll = (): Promise<ReadonlySet<string>> =>
-    inTransaction(protectedBoss.parts.db, async (_, trx) => {
-      for (const { row } of ended) await row?.complete({ trx })
-      return endJobs(protectedBoss, running, trx, ended)
+  const lost: BossJob[] = []
+  let left = ended
+  let tried = false
+  const endAll = async (): Promise<ReadonlySet<string>> => {
+    // A commit whose answer was lost is no failure, and what has become another's must not keep the others.
+    if (tried) left = await openOf(running, left, lost)
+    tried = true
+    if (left.length === 0) return new Set()
+    return inTransaction(protectedBoss.parts.db, async (_, trx) => {
+      for (const { row } of left) await row?.complete({ trx })
+      return endJobs(protectedBoss, running, trx, left)
     })
+  }
+  if (ended.length === 0) return { lost, endedBefore: [] }
   try {
-    const held = await patiently(endAll, patience)
-    return { lost: [], endedBefore: ended.flatMap(({ job }) => (held.has(job.id) ? [] : [job])) }
+    const held = await patiently(endAll, Math.max(...ended.map(({ job }) => expiryOf(job))))
+    return { lost, endedBefore: left.flatMap(({ job }) => (held.has(job.id) ? [] : [job])) }
   } catch (error) {
     const isLost = TaskLostError.is(error)
-    if (!isLost && (isPlain || !isOwnFault(error))) throw error
-    if (ended.length === 1) {
-      const [one] = ended as [Ended]
-      if (isLost) return { lost: [one.job], endedBefore: [] }
+    if (!isLost && (isPlain || !isOwnFault(error))) {
+      for (const each of left) await giveUp(protectedBoss, each, error)
+      return { lost: [...lost, ...left.map(({ job }) => job)], endedBefore: [] }
+    }
+    if (left.length === 1) {
+      const [one] = left as [Ended]
+      if (isLost) return { lost: [...lost, one.job], endedBefore: [] }
       return settle(protectedBoss, running, [{ ...one, end: plainEnd(one.end, error) }], true)
     }
   }
   // The fault of one of them: the others' ends must not be lost for it.
-  const results: NotEnded[] = []
-  for (const one of ended) results.push(await settle(protectedBoss, running, [one]))
+  const results: NotEnded[] = [{ lost, endedBefore: [] }]
+  for (const each of left) results.push(await settle(protectedBoss, running, [each]))
   return {
     lost: results.flatMap(({ lost }) => lost),
     endedBefore: results.flatMap(({ endedBefore }) => endedBefore),
+  }
+}
+
+/** Those that a transaction of unknown outcome has not ended. @param lost gets those that are another's */
+async function openOf({ monitor }: Running, ended: readonly Ended[], lost: BossJob[]): Promise<Ended[]> {
+  const became = await Promise.all(ended.map(({ row }) => row && monitor.settle(row)))
+  lost.push(...ended.flatMap(({ job }, index) => (became[index] === 'lost' ? [job] : [])))
+  return ended.filter((_, index) => became[index] === undefined || became[index] === 'open')
+}
+
+/** Has recovery fail a job whose end can't be written, by its own rules: a row that is kept would never end. */
+export async function giveUp(
+  { report }: ProtectedBoss,
+  { job, row, stored, end }: Ended,
+  error: unknown,
+): Promise<void> {
+  report(
+    new Error(`The end of job ${job.id} of ${job.name} could not be written: ${String(error)}`, {
+      cause: error,
+    }),
+  )
+  const failure = failureOf(end.kind === 'completed' ? error : end.error)
+  try {
+    await row?.release({ payload: { ...stored, failure } })
+  } catch (cause) {
+    // Another's, or without a row: then pg-boss expires it. What the database refuses, heartbeats repeat.
+    if (!TaskLostError.is(cause) && !NotProtectedError.is(cause)) report(cause)
   }
 }
 

@@ -1,4 +1,4 @@
-import { type AnyTransaction, type TaskHandle, TaskLostError } from '@holdfast/core'
+import type { AnyTransaction } from '@holdfast/core'
 import {
   type CompiledQuery,
   type DatabaseConnection,
@@ -9,50 +9,67 @@ import {
   PostgresQueryCompiler,
 } from 'kysely'
 import type { BossDatabase } from './boss.js'
-import type { Beginning, Delivery } from './delivery.js'
+import type { Beginning } from './delivery.js'
+import { endAfterBoss } from './end-after-boss.js'
+import { letGo, lostError } from './let-go.js'
+import { isCutShort, outcomeOf } from './outcome.js'
+import { OwnRow } from './own-row.js'
+import type { ProtectedBoss, Running } from './protected-boss.js'
+import { rounds } from './rounds.js'
 import { trackedJob } from './tracked-job.js'
+
+/** Milliseconds for recovery to take jobs that are lost: it can't take those that pg-boss's transaction has locked. */
+const WAIT = 5_000
 
 /**
  * Runs the handler of a `transactional` worker of pg-boss 12, which commits the handler's writes and the end of the jobs
- * together: the ends of their rows go with them. After a failure pg-boss rolls back, and fails the jobs.
- *
- * @param size of the batch, which begins in one or not at all
+ * together: the ends of their rows go with them. After a failure, of the commit too, pg-boss rolls back and fails the
+ * jobs; their rows end after that. A batch begins as a whole or not at all.
  */
 export async function runInBoss<Result>(
+  protectedBoss: ProtectedBoss,
+  running: Running,
   handler: (jobs: readonly object[], tx: BossDatabase) => Promise<Result>,
-  beginnings: readonly Beginning[],
-  size: number,
+  beginnings: readonly Promise<Beginning>[],
   tx: BossDatabase,
 ): Promise<Result> {
-  const deliveries = beginnings.filter(({ kind }) => kind === 'begun') as Delivery[]
+  const { value: round } = await rounds(beginnings).next()
+  const begun: readonly Beginning[] = round ?? []
+  const owned = begun.flatMap((beginning) =>
+    beginning.kind === 'begun' ? [{ ...beginning, own: new OwnRow(protectedBoss, running, beginning) }] : [],
+  )
   try {
-    if (deliveries.length < size) throw notTogether(beginnings)
-    const result = await handler(
-      deliveries.map(({ job, row }) => trackedJob(job, row)),
-      tx,
+    if (owned.length < beginnings.length) throw notTogether(begun)
+    const outcome = await outcomeOf(
+      () =>
+        handler(
+          owned.map(({ job, own }) => trackedJob(job, own.handle)),
+          tx,
+        ),
+      owned,
     )
+    const became = await Promise.all(owned.map(({ own }) => own.settle()))
+    const isFailure = 'error' in outcome
+    const open = owned.filter((_, index) => became[index] === 'open')
+    const lost = owned.flatMap(({ job }, index) => (became[index] === 'lost' ? [job] : []))
+    for (const one of open) if (isFailure && (await isCutShort(protectedBoss, one))) lost.push(one.job)
+    await letGo(protectedBoss, running, lost, WAIT)
+    if (isFailure) throw outcome.error
+    if (lost.length > 0) throw lostError(lost)
     await transactionOf(tx, async (trx) => {
-      for (const { row } of deliveries) await row.complete({ trx })
+      for (const { row } of open) await row.complete({ trx })
     })
-    return result
-  } catch (error) {
-    await Promise.all(deliveries.map(({ row }) => end(row)))
-    throw error
+    return outcome.result as Result
+  } finally {
+    // Each by itself: what had to wait for the others begins too late.
+    for (const beginning of beginnings)
+      void beginning.then((one) => endAfterBoss(protectedBoss, running, one))
   }
 }
 
 function notTogether(beginnings: readonly Beginning[]): unknown {
   const refused = beginnings.find(({ kind }) => kind === 'refused') as { error: unknown } | undefined
   return refused?.error ?? new Error('Not all jobs of this batch can begin now, so that none of it does.')
-}
-
-/** The row of a job that pg-boss is about to fail; when it is lost it is another's, and pg-boss finds that out too. */
-async function end(row: TaskHandle): Promise<void> {
-  try {
-    await row.complete()
-  } catch (error) {
-    if (!TaskLostError.is(error)) throw error
-  }
 }
 
 /** A Kysely transaction inside one of pg-boss's. */

@@ -1,8 +1,8 @@
-import { LeaseExpiredError, StoppedError, TaskLostError, TaskOverdueError } from '@holdfast/core'
 import type { BossDatabase, BossJob } from './boss.js'
 import { type Beginning, begin, type Delivery } from './delivery.js'
-import { letGo } from './let-go.js'
+import { letGo, lostError } from './let-go.js'
 import type { TrackOptions } from './options.js'
+import { isCutShort, type Outcome, outcomeOf } from './outcome.js'
 import { OwnRow } from './own-row.js'
 import { perJobEnds } from './per-job-ends.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
@@ -17,8 +17,6 @@ export type TrackHandler<Job extends BossJob, Result> = (
   tx: BossDatabase,
 ) => Promise<Result> | Result
 
-type Outcome = { readonly result: unknown } | { readonly error: unknown } | undefined
-
 /** Runs a handler on jobs that stay active in pg-boss meanwhile. */
 export async function track<Job extends BossJob, Result>(
   protectedBoss: ProtectedBoss,
@@ -32,11 +30,11 @@ export async function track<Job extends BossJob, Result>(
     rows,
     payloadOf: ({ job: _, ...attempt }) => ({ kind: 'track', ...attempt }),
   })
-  const outcomes: Outcome[] = []
+  if (tx !== undefined) return runInBoss(protectedBoss, running, handler as never, beginnings, tx)
+  const outcomes: (Outcome | undefined)[] = []
   const lost: BossJob[] = []
   const endedBefore: BossJob[] = []
   for await (const round of rounds(beginnings)) {
-    if (tx !== undefined) return runInBoss(handler as never, round, jobs.length, tx)
     const done = await work(protectedBoss, running, handler, round, {
       perJobResults,
       alone: jobs.length === 1,
@@ -55,7 +53,7 @@ async function work<Job extends BossJob, Result>(
   handler: TrackHandler<Job, Result>,
   beginnings: readonly Beginning<Job>[],
   { perJobResults, alone }: { readonly perJobResults: boolean; readonly alone: boolean },
-): Promise<NotEnded & { readonly outcome: Outcome }> {
+): Promise<NotEnded & { readonly outcome: Outcome | undefined }> {
   const lost: BossJob[] = []
   const ended: Ended[] = []
   const owned: (Delivery<Job> & { readonly own: OwnRow })[] = []
@@ -69,11 +67,13 @@ async function work<Job extends BossJob, Result>(
   const tracked = owned.map(({ job, own }) => trackedJob(job, own.handle))
   const outcome =
     tracked.length === 0 ? undefined : await outcomeOf(() => handler(tracked, undefined as never), owned)
-  const left = owned.filter(({ own }) => !own.completed)
+  const became = await Promise.all(owned.map(({ own }) => own.settle()))
+  lost.push(...owned.flatMap(({ job }, index) => (became[index] === 'lost' ? [job] : [])))
+  const left = owned.filter((_, index) => became[index] === 'open')
   if (outcome !== undefined && 'error' in outcome) {
     const end = { kind: 'failed', error: outcome.error } as const
     for (const delivery of left) {
-      if (await isCutShort(delivery)) lost.push(delivery.job)
+      if (await isCutShort(protectedBoss, delivery)) lost.push(delivery.job)
       else ended.push({ ...delivery, end })
     }
   } else if (outcome !== undefined) {
@@ -86,51 +86,11 @@ async function work<Job extends BossJob, Result>(
   return { outcome, lost: [...lost, ...notEnded.lost], endedBefore: notEnded.endedBefore }
 }
 
-/**
- * Resolves when the handler has ended; or when the monitor has stopped, whether it listens or not: what it held is given
- * back, and pg-boss, which fails what still runs when it stops in turn, must not find it.
- */
-async function outcomeOf(
-  handler: () => unknown,
-  deliveries: readonly Delivery[],
-): Promise<Exclude<Outcome, undefined>> {
-  const over = new AbortController()
-  const stopped = new Promise<never>((_, reject) => {
-    for (const { row } of deliveries) {
-      const look = (): void => {
-        if (StoppedError.is(row.signal.reason)) reject(row.signal.reason)
-      }
-      look()
-      row.signal.addEventListener('abort', look, { signal: over.signal })
-    }
-  })
-  stopped.catch(() => undefined) // Raced below.
-  try {
-    return { result: await Promise.race([handler(), stopped]) }
-  } catch (error) {
-    return { error }
-  } finally {
-    over.abort()
-  }
-}
-
-/** A handler that was told to end, and threw, has not failed: its job goes on elsewhere. */
-async function isCutShort({ row }: Delivery): Promise<boolean> {
-  const { aborted, reason } = row.signal
-  if (!aborted || TaskOverdueError.is(reason)) return false
-  if (row.open && LeaseExpiredError.is(reason)) {
-    await row.release().catch((error) => {
-      if (!TaskLostError.is(error)) throw error
-    })
-  }
-  return true
-}
-
 /** Tells pg-boss what is written already. A failure is told to 12 alone: 10 would write it by id, of whoever has the job. */
 async function tell<Result>(
   protectedBoss: ProtectedBoss,
   running: Running,
-  outcomes: readonly Outcome[],
+  outcomes: readonly (Outcome | undefined)[],
   { lost, endedBefore }: NotEnded,
 ): Promise<Result> {
   await letGo(protectedBoss, running, [...lost, ...endedBefore])
@@ -141,10 +101,7 @@ async function tell<Result>(
     if ('error' in outcome) throw outcome.error
     results.push(outcome.result)
   }
-  if (lost.length > 0) {
-    const ids = lost.map(({ id }) => id).join(', ')
-    throw new TaskLostError(`No longer this worker's, so that nothing of what they did counts: ${ids}.`)
-  }
+  if (lost.length > 0) throw lostError(lost)
   // What a batch answers that began in parts, pg-boss only looks through: it is written.
   return (results.length > 1 ? results.flat() : results[0]) as Result
 }

@@ -105,7 +105,7 @@ function goOn(
   const { retry_count: count, retry_limit: limit, output } = facts
   const base = { ...from, delayMs: 0, retryLimit: limit, keptRetryLimit: limit }
   const requeued = { kind: 'requeued', jobRef } as const
-  const failure = payload.kind === 'handOff' ? payload.failure : undefined
+  const { failure } = payload
   if (failure !== undefined) {
     // Failed for good it is pg-boss's own business, and no recovery.
     const outcome: JobOutcome = count < limit ? requeued : { kind: 'finished' }

@@ -1,0 +1,51 @@
+import {
+  DatabaseError,
+  LeaseExpiredError,
+  StoppedError,
+  TaskLostError,
+  TaskOverdueError,
+} from '@holdfast/core'
+import type { Delivery } from './delivery.js'
+import type { ProtectedBoss } from './protected-boss.js'
+
+/** What a handler came to. */
+export type Outcome = { readonly result: unknown } | { readonly error: unknown }
+
+/**
+ * Resolves when the handler has ended; or when the monitor has stopped, whether it listens or not: what it held is given
+ * back, and pg-boss, which fails what still runs when it stops in turn, must not find it.
+ */
+export async function outcomeOf(handler: () => unknown, deliveries: readonly Delivery[]): Promise<Outcome> {
+  const over = new AbortController()
+  const stopped = new Promise<never>((_, reject) => {
+    for (const { row } of deliveries) {
+      const look = (): void => {
+        if (StoppedError.is(row.signal.reason)) reject(row.signal.reason)
+      }
+      look()
+      row.signal.addEventListener('abort', look, { signal: over.signal })
+    }
+  })
+  stopped.catch(() => undefined) // Raced below.
+  try {
+    return { result: await Promise.race([handler(), stopped]) }
+  } catch (error) {
+    return { error }
+  } finally {
+    over.abort()
+  }
+}
+
+/** A handler that was told to end, and threw, has not failed: its job goes on elsewhere. */
+export async function isCutShort({ report }: ProtectedBoss, { row }: Delivery): Promise<boolean> {
+  const { aborted, reason } = row.signal
+  if (!aborted || TaskOverdueError.is(reason)) return false
+  if (LeaseExpiredError.is(reason)) {
+    await row.release().catch((error) => {
+      // Repeated with every heartbeat, and no reason to forget the rest of the batch.
+      if (DatabaseError.is(error)) report(error)
+      else if (!TaskLostError.is(error)) throw error
+    })
+  }
+  return true
+}
