@@ -15,7 +15,11 @@ import { Upkeep } from './upkeep.js'
 
 /** `mode` and the rest of a task's options are for every task that is not named in `tasks`. */
 export interface GraphileWorkerAdapterOptions extends TaskOptions {
-  /** The name written on every task row; give each graphile-worker schema its own. @default 'graphile-worker' */
+  /**
+   * The name written on every task row, without "@". With another schema than the default it goes on with that, as in
+   * `graphile-worker@tenant_a`, so that adapters of several schemas never mistake each other's jobs.
+   * @default 'graphile-worker'
+   */
   readonly name?: string
   /** graphile-worker's schema. @default 'graphile_worker' */
   readonly schema?: string

@@ -1,12 +1,19 @@
 import { inspect } from 'node:util'
-import { ConfigError } from '@holdfast/core'
+import { ConfigError, queueName } from '@holdfast/core'
 import type { GraphileWorkerAdapterOptions } from './adapter.js'
 import { type TaskOptions, taskProblems } from './task-options.js'
 import { MIN_UNKNOWN_AGE } from './upkeep.js'
 
 const show = (value: unknown): string => inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY })
 
+/** graphile-worker's own default. */
+const USUAL_SCHEMA = 'graphile_worker'
+
+/** Longest name of a queue: the monitor's tables take 191 characters, and a GC lock adds three. */
+const MAX_NAME = 188
+
 export interface CheckedOptions {
+  /** Of the queue: with the schema, unless that is graphile-worker's own. */
   readonly name: string
   readonly schema: string
   /** How the jobs of a task are protected. */
@@ -17,12 +24,19 @@ export interface CheckedOptions {
 
 /** @throws ConfigError naming every wrong option */
 export function checkOptions(options: GraphileWorkerAdapterOptions): CheckedOptions {
-  const { name = 'graphile-worker', schema = 'graphile_worker', db, tasks = {}, ...others } = options
+  const { name: given = 'graphile-worker', schema = USUAL_SCHEMA, db, tasks = {}, ...others } = options
   const { sweepUnknownLocks, ...forAll } = others
   const problems: string[] = []
-  for (const [option, value] of Object.entries({ name, schema })) {
+  for (const [option, value] of Object.entries({ name: given, schema })) {
     if (typeof value !== 'string' || value === '')
       problems.push(`${option} must be a non-empty string: ${show(value)}`)
+  }
+  const name = queueName({ name: given, schema, usual: USUAL_SCHEMA })
+  if (String(given).includes('@')) {
+    problems.push(`name must be without "@", after which the schema is put: ${show(given)}`)
+  }
+  if (name.length > MAX_NAME) {
+    problems.push(`name and schema must be at most ${MAX_NAME} characters together: ${show(name)}`)
   }
   if (db !== undefined && typeof (db as { transaction?: unknown } | null)?.transaction !== 'function') {
     problems.push(`db must be a Kysely on graphile-worker's database: ${show(db)}`)

@@ -122,6 +122,27 @@ describe('the options of the adapter', () => {
     for (const problem of problems) expect(() => graphileWorkerAdapter(wrong as never)).toThrow(problem)
   })
 
+  it('name the queue by the schema, too, unless that is the usual one', () => {
+    const nameOf = (options: object) => graphileWorkerAdapter(options).name
+    expect(nameOf({})).toBe('graphile-worker')
+    expect(nameOf({ schema: 'graphile_worker', name: 'mine' })).toBe('mine')
+    expect(nameOf({ schema: 'tenant_a' })).toBe('graphile-worker@tenant_a')
+    expect(nameOf({ schema: 'tenant_a', name: 'mine' })).toBe('mine@tenant_a')
+    expect(nameOf({ schema: 'a'.repeat(60), name: 'n'.repeat(127) })).toHaveLength(188)
+    const refused: [object, string][] = [
+      [
+        { name: 'graphile-worker@tenant_a' },
+        'name must be without "@", after which the schema is put: \'graph',
+      ],
+      [{ schema: 'a'.repeat(60), name: 'n'.repeat(128) }, "at most 188 characters together: 'nnn"],
+      [{ name: 'n'.repeat(189) }, 'at most 188 characters together'],
+    ]
+    for (const [options, problem] of refused) {
+      expect(() => nameOf(options)).toThrow(ConfigError)
+      expect(() => nameOf(options)).toThrow(problem)
+    }
+  })
+
   it('of a wrapped task are checked where it is wrapped', () => {
     const adapter = graphileWorkerAdapter()
     for (const concurrency of [0, 1.5, Number.NaN, undefined]) {

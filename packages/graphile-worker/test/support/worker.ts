@@ -3,7 +3,11 @@ import { EventEmitter, once } from 'node:events'
 import { childOptions, connect } from '@holdfast/chaos'
 import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import type { Logger, Runner, RunnerOptions, WorkerEvents } from 'graphile-worker'
-import { type GraphileWorkerAdapterOptions, graphileWorkerAdapter } from '../../src/index.js'
+import {
+  type GraphileWorkerAdapter,
+  type GraphileWorkerAdapterOptions,
+  graphileWorkerAdapter,
+} from '../../src/index.js'
 import { graphile, graphileVersion } from './graphile.js'
 import { testTasks } from './tasks.js'
 
@@ -16,6 +20,8 @@ export interface WorkerOptions {
   readonly pollInterval?: number
   readonly handOffConcurrency?: number
   readonly adapter?: GraphileWorkerAdapterOptions
+  /** Further schemas of graphile-worker, each with an adapter of the same monitor and a runner. */
+  readonly moreSchemas?: readonly string[]
   readonly monitor?: Partial<TaskMonitorOptions>
   readonly preset?: RunnerOptions['preset']
   readonly runner?: Partial<RunnerOptions>
@@ -39,11 +45,18 @@ export interface WorkerOptions {
 const options: WorkerOptions = childOptions()
 const db = connect(options.url)
 const monitorDb = options.monitorUrl === undefined ? db : connect(options.monitorUrl)
-const adapter = graphileWorkerAdapter({ ...options.adapter, ...(monitorDb === db ? {} : { db }) })
+const schemas = [options.adapter?.schema, ...(options.moreSchemas ?? [])]
+const adapters = schemas.map((schema) =>
+  graphileWorkerAdapter({
+    ...options.adapter,
+    ...(schema === undefined ? {} : { schema }),
+    ...(monitorDb === db ? {} : { db }),
+  }),
+)
 const quiet = { warn: (text: string) => console.error(text), error: (text: string) => console.error(text) }
 const monitor = new TaskMonitor({
   db: monitorDb,
-  adapters: [adapter],
+  adapters,
   heartbeatInterval: 200,
   orphanThreshold: 1_500,
   sweepInterval: 200,
@@ -62,10 +75,10 @@ if (!options.plain) await monitor.start()
 const logger: Logger = new graphile.Logger(() => (level, message) => {
   if (level === 'error' || level === 'warning') console.error(message)
 })
-const tasks = testTasks(db, adapter, options.handOffConcurrency ?? 50)
 const runners: Runner[] = []
 
-async function start(): Promise<void> {
+async function start(adapter: GraphileWorkerAdapter, schema: string | undefined): Promise<void> {
+  const tasks = testTasks(db, adapter, options.handOffConcurrency ?? 50)
   const events: WorkerEvents = new EventEmitter()
   for (const name of [
     'pool:create',
@@ -86,7 +99,7 @@ async function start(): Promise<void> {
     pollInterval: options.pollInterval ?? 60_000,
     taskList: options.frozen ? Object.freeze(tasks) : tasks,
     logger,
-    ...(options.adapter?.schema === undefined ? {} : { schema: options.adapter.schema }),
+    ...(schema === undefined ? {} : { schema }),
     preset: { ...options.preset, plugins: options.plain || options.withoutPlugin ? [] : [adapter.plugin] },
     ...options.runner,
   }
@@ -114,7 +127,9 @@ process.on('message', async (message) => {
   process.disconnect()
 })
 if (options.once) send({ type: 'ready', processId: monitor.processId, graphile: graphileVersion })
-for (let n = 0; n < (options.runners ?? 1); n++) await start()
+for (let n = 0; n < (options.runners ?? 1); n++) {
+  for (const [index, adapter] of adapters.entries()) await start(adapter, schemas[index])
+}
 // After graphile-worker's own handlers, which then have begun already.
 if (options.stopsOnSigterm) {
   process.on('SIGTERM', async () => {
