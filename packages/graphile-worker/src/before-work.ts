@@ -38,6 +38,7 @@ export async function orGiveBack<T>(delivery: Delivery, before: () => Promise<T>
       // Declared dead or stopped, the pool closes. After that none of its workers fetches the job again before the
       // failure that follows is written.
       if (TaskLostError.is(error) || StoppedError.is(error)) await pool.closed
+      pool.jobs.hold(job)
       await patiently(() => giveBackJob(run, tables, job))
       throw error
     }

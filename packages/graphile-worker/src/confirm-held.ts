@@ -26,22 +26,26 @@ export async function confirmHeld(delivery: Delivery): Promise<void> {
 /**
  * Resolves when graphile-worker may hear of the end of a job that is no longer this run's. Not before recovery has taken
  * the job: what it hears it would write as the job's failure. And since 0.17 not while its own pool runs the job again:
- * the lock is the same then, so it would write that run's.
- *
- * @param taken recovery has taken it for certain, and perhaps given its attempt back
+ * the lock is the same then, so it would write that run's. A job that nobody comes for, as its row was deleted by a
+ * person, has failed in the end.
  */
-export async function letGo(delivery: Delivery, taken = false): Promise<void> {
-  for (let looks = 0; ; looks++) {
+export async function letGo(delivery: Delivery): Promise<void> {
+  for (let looks = 0; looks < MAX_LOOKS; ) {
     const lock = await lockHeld(delivery)
-    if (lock === 'none' || (lock === 'this' && !taken && looks >= MAX_LOOKS)) return
+    if (lock === 'none') return
+    if (lock !== undefined && !(lock === 'another' && runsAgain(delivery))) looks += 1
     await delay(LOOK)
   }
 }
 
-async function lockHeld({ run, tables, job }: Delivery): Promise<Fetch | 'none'> {
+/** The pool runs the job again, or may have it among those that it fetched ahead. */
+const runsAgain = ({ pool, job }: Delivery): boolean => pool.marksStarts || pool.jobs.runsAnother(job)
+
+/** Undefined while the database is away: then nobody could take the job, nor write a failure of it. */
+async function lockHeld({ run, tables, job }: Delivery): Promise<Fetch | 'none' | undefined> {
   try {
     return await lockOf(run, tables, job)
   } catch (error) {
-    return isEnded(error) ? 'none' : 'this'
+    return isEnded(error) ? 'none' : undefined
   }
 }

@@ -1,4 +1,4 @@
-import type { EndedJob, FetchedJob } from './job-sql.js'
+import type { EndedJob } from './job-sql.js'
 
 /** How many are remembered: more than a pool can have in the middle of being written. */
 const MAX = 10_000
@@ -12,10 +12,9 @@ export class EndedJobs {
     if (this.#jobs.size > MAX) this.#jobs.delete(this.#jobs.keys().next().value!)
   }
 
-  forget(jobs: readonly FetchedJob[]): void {
-    for (const job of jobs) {
-      if (this.#jobs.get(job.id)?.job.attempts === job.attempts) this.#jobs.delete(job.id)
-    }
+  /** Forgets what was answered; not what was noted since. */
+  forget(jobs: readonly EndedJob[]): void {
+    for (const job of jobs) if (this.#jobs.get(job.id)?.job === job) this.#jobs.delete(job.id)
   }
 
   /** Those that ended at least `ms` milliseconds ago. */

@@ -13,7 +13,7 @@ import { Gate } from './gate.js'
 import { GuardedPool } from './guarded-pool.js'
 import type { EndedJob } from './job-sql.js'
 import { Keeper } from './keeper.js'
-import type { GuardPayload, HandOffPayload, StartedPayload } from './payloads.js'
+import { type GuardPayload, type HandOffPayload, type StartedPayload, startedPayload } from './payloads.js'
 import type { GraphileTables } from './tables.js'
 
 /** What stands for one job. */
@@ -106,9 +106,9 @@ export class Guard {
   }
 
   /** Has a job's end written by recovery: for when the pool's own connections are closed. */
-  async settle(guarded: GuardedPool, { id: jobId, lockId, failure }: EndedJob): Promise<void> {
+  async settle(guarded: GuardedPool, { failure, ...job }: EndedJob): Promise<void> {
     const end = failure === undefined ? { finished: true as const } : { failure }
-    const payload: StartedPayload = { kind: 'started', jobId, lockId, ...end }
+    const payload: StartedPayload = { ...startedPayload(job), ...end }
     const task = await guarded.monitor!.register({ queue: this.#queue, payload })
     await task.release()
   }

@@ -2,8 +2,10 @@ import { setMaxListeners } from 'node:events'
 import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 import { EndedJobs } from './ended-jobs.js'
-import type { FetchedJob, LockedJob } from './job-sql.js'
+import { type FetchedJob, isLockTime } from './fetched-job.js'
+import type { LockedJob } from './job-sql.js'
 import type { Run } from './run.js'
+import { RunningJobs } from './running-jobs.js'
 
 /** A worker pool under guard. */
 export class GuardedPool {
@@ -13,8 +15,7 @@ export class GuardedPool {
   /** What its jobs are locked by. */
   readonly lockIds: Set<string>
   readonly ended = new EndedJobs()
-  /** Its running jobs, with when their locks were last known to be young, on the monotonic clock. */
-  readonly #running = new Map<FetchedJob, number>()
+  readonly jobs = new RunningJobs()
   #fetchFailedAt = Number.POSITIVE_INFINITY
   /** Fetches, as `<job id>/<locked at>`, that were given back before this pool heard of them. */
   readonly #disowned = new Set<string>()
@@ -105,34 +106,18 @@ export class GuardedPool {
 
   /** Will not begin a job of which it has not heard yet. False: it has. */
   disown(job: LockedJob): boolean {
-    const isThis = ({ id, attempts }: FetchedJob): boolean => id === job.id && attempts === job.attempts
-    if ([...this.#running.keys()].some(isThis) || this.ended.olderThan(0).some(isThis)) return false
+    const hasEnded = this.ended.olderThan(0).some((end) => end.id === job.id && isLockTime(end, job.lockedAt))
+    if (hasEnded || this.jobs.has(job.id, job.lockedAt)) return false
     this.#disowned.add(fetchOf(job.id, job.lockedAt))
     return true
   }
 
   /** Runs the work of a job, which counts as running meanwhile. */
-  async running<T>(job: FetchedJob, lockedAt: Date, work: () => Promise<T>): Promise<T> {
-    if (this.#disowned.has(fetchOf(job.id, new Date(lockedAt).getTime()))) {
+  async running<T>(job: FetchedJob, work: () => Promise<T>): Promise<T> {
+    if (this.#disowned.has(fetchOf(job.id, job.lockedAt))) {
       throw new Error(`Job ${job.id} was given back, since the answer to its fetch was late.`)
     }
-    this.#running.set(job, performance.now())
-    try {
-      return await work()
-    } finally {
-      this.#running.delete(job)
-    }
-  }
-
-  /** Running jobs whose locks are at least `ms` milliseconds old. */
-  lockedFor(ms: number): FetchedJob[] {
-    const latest = performance.now() - ms
-    return [...this.#running].flatMap(([job, since]) => (since <= latest ? [job] : []))
-  }
-
-  /** The locks of these jobs are young again. */
-  kept(jobs: readonly FetchedJob[]): void {
-    for (const job of jobs) if (this.#running.has(job)) this.#running.set(job, performance.now())
+    return this.jobs.run(job, work)
   }
 
   /** Work of this pool that goes on beside its workers. */
@@ -155,7 +140,7 @@ export class GuardedPool {
   }
 }
 
-const fetchOf = (jobId: string, lockedAt: number): string => `${jobId}/${lockedAt}`
+const fetchOf = (jobId: string, lockedAt: number | null): string => `${jobId}/${lockedAt}`
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

@@ -42,6 +42,7 @@ export function handOffTask(
     async (delivery, payload) => {
       const { pool, run, tables, job } = delivery
       if (!(await places.acquire(pool.closing))) {
+        pool.jobs.hold(job)
         await giveBackJob(run, tables, job)
         throw new Error(`The worker stops: job ${job.id} had not begun and was given back.`)
       }
@@ -64,7 +65,8 @@ async function register(
   { pool, run, tables, job, guard }: Delivery,
   options: Omit<HandOffOptions, 'concurrency'>,
 ): Promise<{ task: TaskHandle; stored: HandOffPayload }> {
-  const snapshot = await snapshotJob(run, tables, job)
+  const unhold = pool.jobs.hold(job)
+  const snapshot = await snapshotJob(run, tables, job).finally(unhold)
   if (snapshot === undefined) throw new Error(`Job ${job.id} is no longer locked by this worker.`)
   const stored: HandOffPayload = { kind: 'handOff', lockId: job.lockId, job: snapshot }
   const task = await guard.register(pool, job.id, stored, { ...options, signal: pool.closing })
@@ -77,11 +79,12 @@ async function register(
  * also after its end.
  */
 async function takeJob(delivery: Delivery, task: TaskHandle): Promise<void> {
+  delivery.pool.jobs.hold(delivery.job)
   let taken: boolean
   try {
     taken = await removeForCertain(delivery, task)
   } catch (error) {
-    if (TaskLostError.is(error)) await letGo(delivery, true)
+    if (TaskLostError.is(error)) await letGo(delivery)
     else await task.release()
     throw error
   }
@@ -108,15 +111,16 @@ async function work(
       handler(payload, { ...rest, abortSignal: task.signal, task, reportProgress }),
     )
     const { aborted, reason } = task.signal
-    if (failure === undefined) {
-      if (task.open) await task.complete()
-    } else if (!aborted || TaskOverdueError.is(reason)) {
-      helpers.logger.error(`${name} failed: ${failure}`)
-      await task.release({ payload: { ...stored, failure } })
-    } else if (task.open && LeaseExpiredError.is(reason)) {
-      // Cut short, not failed: the job keeps its attempt.
-      await task.release()
-    }
+    const isFailure = failure !== undefined && (!aborted || TaskOverdueError.is(reason))
+    if (isFailure) helpers.logger.error(`${name} failed: ${failure}`)
+    const settled = await pool.monitor!.settle(task)
+    if (settled === 'lost')
+      helpers.logger.warn(`${name} is no longer this process's: its end does not count.`)
+    if (settled !== 'open') return
+    if (failure === undefined) await task.complete()
+    else if (isFailure) await task.release({ payload: { ...stored, failure } })
+    // Cut short, not failed: the job keeps its attempt.
+    else if (LeaseExpiredError.is(reason)) await task.release()
   } catch (error) {
     helpers.logger.warn(`${name}: ${String(error)}`)
   }

@@ -2,7 +2,9 @@ import {
   type AnyTransaction,
   type CompleteOptions,
   ConfigError,
+  DatabaseError,
   linkedSignal,
+  type ReleaseOptions,
   StoppedError,
   type TaskHandle,
   TaskLostError,
@@ -11,7 +13,7 @@ import type { JobHelpers, Task } from 'graphile-worker'
 import { isEnded, orGiveBack, patiently } from './before-work.js'
 import { confirmHeld, letGo } from './confirm-held.js'
 import { giveBackJob, removeJob } from './job-sql.js'
-import { failureOf, type StartedPayload } from './payloads.js'
+import { failureOf, startedPayload } from './payloads.js'
 import { type Delivery, protectedTask, type TaskContext } from './protected-task.js'
 import { inDatabase } from './run.js'
 import type { TrackOptions } from './task-options.js'
@@ -61,24 +63,42 @@ async function runInPlace(
     result = await handler(payload, extended as TrackHelpers)
     failed = await failsInPart(payload, result)
   } catch (error) {
-    await confirmHeld(delivery)
-    if (row !== undefined && !row.open) await letGo(delivery, true)
-    else if (cutShort.aborted) await giveUp(delivery, row, failureOf(error))
-    else await writeFailure(delivery, row, startOf(delivery), failureOf(error))
+    if ((await outcomeOf(delivery, own)) === 'open') {
+      if (cutShort.aborted) await giveUp(delivery, row, failureOf(error))
+      else await writeFailure(delivery, row, failureOf(error))
+    }
     throw error
   } finally {
     abort.unlink()
   }
-  await confirmHeld(delivery)
-  if (own?.completed) return result
-  if (row !== undefined && !row.open) {
-    await letGo(delivery, true)
-    throw new Error(`Job ${job.id} was given back by its own handler.`)
-  }
+  const outcome = await outcomeOf(delivery, own)
+  if (outcome === 'completed') return result
+  if (outcome === 'lost')
+    throw new TaskLostError(`Job ${job.id} is no longer this run's. Discard the result.`)
+  if (outcome === 'released') throw new Error(`Job ${job.id} was given back by its own handler.`)
   // Which entries of a batch are tried again is graphile-worker's to write.
   if (!failed) await writeSuccess(delivery, row, held)
   await row?.complete()
   return result
+}
+
+/**
+ * What became of a job by the time its handler has settled. `open`: how that ended is to be written. Else the job is out
+ * of this run's hands, so that graphile-worker may hear of an error without harm.
+ *
+ * @throws TaskLostError when this process was declared dead
+ */
+async function outcomeOf(
+  delivery: Delivery,
+  own: OwnRow | undefined,
+): Promise<'open' | 'completed' | 'released' | 'lost'> {
+  await confirmHeld(delivery)
+  const settled = own === undefined ? 'open' : await delivery.pool.monitor!.settle(own.row)
+  delivery.pool.jobs.hold(delivery.job)
+  if (settled === 'open') return 'open'
+  if (settled === 'ended' && own!.endedBy === 'complete') return 'completed'
+  await letGo(delivery)
+  return settled === 'ended' ? 'released' : 'lost'
 }
 
 /**
@@ -88,15 +108,9 @@ async function runInPlace(
 const needsRow = ({ pool, job }: Delivery, tracked: boolean): boolean =>
   tracked || pool.marksStarts || job.attempts > 1
 
-const startOf = ({ job }: Delivery): StartedPayload => ({
-  kind: 'started',
-  jobId: job.id,
-  lockId: job.lockId,
-})
-
 const begin = (delivery: Delivery, options: TrackOptions): Promise<TaskHandle> => {
   const { guard, pool, job } = delivery
-  return guard.register(pool, job.id, startOf(delivery), { ...options, signal: pool.closing })
+  return guard.register(pool, job.id, startedPayload(job), { ...options, signal: pool.closing })
 }
 
 /**
@@ -105,7 +119,7 @@ const begin = (delivery: Delivery, options: TrackOptions): Promise<TaskHandle> =
  */
 async function giveUp(delivery: Delivery, row: TaskHandle | undefined, failure: string): Promise<void> {
   const { run, tables, job, helpers } = delivery
-  if (helpers.job.max_attempts === 1) return writeFailure(delivery, row, startOf(delivery), failure)
+  if (helpers.job.max_attempts === 1) return writeFailure(delivery, row, failure)
   try {
     await patiently(() => giveBackJob(run, tables, job))
     await row?.complete()
@@ -125,24 +139,46 @@ async function failsInPart(payload: unknown, result: Awaited<ReturnType<Task>>):
 
 /** The row of a job whose handler may end both, row and job. */
 class OwnRow {
-  completed = false
+  readonly row: TaskHandle
+  /** What its handler called last that was not refused; of `complete({ trx })` nobody knows here whether it has held. */
+  endedBy: 'complete' | 'release' | undefined
   /** Like the row's, except that completing it ends the job in graphile-worker first. */
   readonly handle: TaskHandle
 
   constructor(row: TaskHandle, delivery: Delivery) {
-    const complete = async ({ trx }: CompleteOptions = {}): Promise<void> => {
-      if (trx === undefined) await writeSuccess(delivery, row, row)
-      else await endIn(trx, delivery)
-      await row.complete(trx === undefined ? {} : { trx })
-      this.completed = true
-    }
+    this.row = row
+    const complete = ({ trx }: CompleteOptions = {}): Promise<void> =>
+      this.#end('complete', async () => {
+        const unhold = delivery.pool.jobs.hold(delivery.job)
+        try {
+          if (trx === undefined) await writeSuccess(delivery, row, row)
+          else await endIn(trx, delivery)
+        } finally {
+          unhold()
+        }
+        await row.complete(trx === undefined ? {} : { trx })
+      })
+    const release = (options?: ReleaseOptions): Promise<void> =>
+      this.#end('release', () => row.release(options))
     this.handle = new Proxy(row, {
       get(target, member) {
         if (member === 'complete') return complete
+        if (member === 'release') return release
         const value = Reflect.get(target, member, target)
         return typeof value === 'function' ? value.bind(target) : value
       },
     })
+  }
+
+  async #end(by: 'complete' | 'release', end: () => Promise<void>): Promise<void> {
+    try {
+      await end()
+    } catch (error) {
+      // One whose answer was lost is repeated until it is certain.
+      if (DatabaseError.is(error)) this.endedBy = by
+      throw error
+    }
+    this.endedBy = by
   }
 }
 

@@ -1,21 +1,29 @@
 import { type RawBuilder, sql } from 'kysely'
+import { type FetchedJob, isLockedSince, lockedAtOf, millis, RENEWAL } from './fetched-job.js'
 import type { JobSnapshot } from './payloads.js'
 import type { Run } from './run.js'
 import type { GraphileTables } from './tables.js'
 
-/** One time that a job was fetched. */
-export interface FetchedJob {
-  readonly id: string
-  /** Of the worker on 0.16, of its pool since 0.17. */
-  readonly lockId: string
-  /** Counted at every fetch, so that it tells one from the next of the same pool. */
-  readonly attempts: number
+/** Whether a row of `jobs` is a fetched job still. */
+const isStill = ({ id, lockId, attempts, lockedAt, renewals }: FetchedJob): RawBuilder<boolean> => sql`
+  jobs.id = ${id}::bigint and jobs.locked_by = ${lockId}
+    and (jobs.attempts = ${attempts}::int or ${superseded})
+    and ${isLockedSince(sql`${lockedAt}::bigint`, sql`${renewals}`)}`
+
+/** Whether a row of `jobs` is the fetched job still that this row of `listed` says. */
+const isStillListed = (list: string): RawBuilder<boolean> => {
+  const of = (column: string) => sql.ref(`${list}.${column}`)
+  return sql`
+  jobs.id = ${of('id')} and jobs.locked_by = ${of('lock_id')}
+    and (jobs.attempts = ${of('attempts')} or ${superseded})
+    and ${isLockedSince(of('locked_at'), of('renewals'))}`
 }
 
-/** Whether a row of `jobs` is a fetched job still. */
-const isStill = ({ id, lockId, attempts }: FetchedJob): RawBuilder<boolean> => sql`
-  jobs.id = ${id}::bigint and jobs.locked_by = ${lockId}
-    and (jobs.attempts = ${attempts}::int or ${superseded})`
+/** Fetched jobs as rows: id, lock_id, attempts, locked_at, renewals. */
+const listed = (jobs: readonly FetchedJob[]): RawBuilder<unknown> => sql`
+  ${jobs.map(({ id }) => id)}::bigint[], ${jobs.map(({ lockId }) => lockId)}::text[],
+  ${jobs.map(({ attempts }) => attempts)}::int[], ${jobs.map(({ lockedAt }) => lockedAt)}::bigint[],
+  ${jobs.map(({ renewals }) => renewals)}::int[]`
 
 /**
  * Whether a locked job was removed, or replaced by a newer one with its key, while it ran: graphile-worker then takes
@@ -26,7 +34,6 @@ export const superseded = sql<boolean>`
 
 /** A fetch as the database knows it. */
 export interface LockedJob extends FetchedJob {
-  /** Milliseconds since 1970 by the database's clock: tells it from the next, since a refunded attempt is counted again. */
   readonly lockedAt: number
 }
 
@@ -39,7 +46,7 @@ export function lockedJobs(
 ): Promise<LockedJob[]> {
   return run(sql<LockedJob>`
     select id::text as id, locked_by as "lockId", attempts::int as attempts,
-      floor(extract(epoch from locked_at) * 1000)::float8 as "lockedAt"
+      ${lockedAtOf('locked_at')}::float8 as "lockedAt", 0 as renewals
     from ${jobs} as jobs
     where locked_by = any(${lockIds}::text[]) and locked_at < now() - ${ms}::float8 * interval '1 millisecond'
     order by jobs.id`)
@@ -147,18 +154,15 @@ export async function settleJobs(
   const lockIds = ended.map(({ lockId }) => lockId)
   const rows = await run(sql<{ id: string }>`
     with ended as (
-      select * from unnest(${ended.map(({ id }) => id)}::bigint[], ${lockIds}::text[],
-        ${ended.map(({ attempts }) => attempts)}::int[], ${ended.map(({ failure }) => failure ?? null)}::text[])
-        as ended (id, lock_id, attempts, failure)
+      select * from unnest(${listed(ended)}, ${ended.map(({ failure }) => failure ?? null)}::text[])
+        as ended (id, lock_id, attempts, locked_at, renewals, failure)
     ), removed as (
       delete from ${tables.jobs} as jobs using ended
-      where jobs.id = ended.id and jobs.locked_by = ended.lock_id and ended.failure is null
-        and (jobs.attempts = ended.attempts or ${superseded})
+      where ended.failure is null and ${isStillListed('ended')}
       returning jobs.id, jobs.job_queue_id
     ), failed as (
       update ${tables.jobs} as jobs set ${failing(sql.ref('ended.failure'))} from ended
-      where jobs.id = ended.id and jobs.locked_by = ended.lock_id and ended.failure is not null
-        and (jobs.attempts = ended.attempts or ${superseded})
+      where ended.failure is not null and ${isStillListed('ended')}
       returning jobs.id, jobs.job_queue_id
     ), written as (select * from removed union all select * from failed),
     freed as (${freed(tables, 'written', [...new Set(lockIds)])})
@@ -169,21 +173,27 @@ export async function settleJobs(
 /**
  * Says that these jobs run still, so that graphile-worker's rule of four hours doesn't give them to another, nor anyone
  * takes their locks for unknown ones. Not of superseded jobs: what tells those is that they changed after they were locked.
+ * Nor of jobs that somebody's transaction is just ending, whose end may be long in coming: the next time does. By whole
+ * steps, as many as time has passed, and no more than the job says.
  */
 export async function keepLocks(
   run: Run,
   { jobs, queues }: GraphileTables,
   running: readonly FetchedJob[],
 ): Promise<void> {
-  const lockIds = running.map(({ lockId }) => lockId)
   await run(sql`
     with running as (
-      select * from unnest(${running.map(({ id }) => id)}::bigint[], ${lockIds}::text[]) as running (id, lock_id)
+      select * from unnest(${listed(running)}) as running (id, lock_id, attempts, locked_at, renewals)
+    ), held as (
+      select jobs.id, coalesce(jobs.locked_at + interval '1 millisecond' * (running.locked_at - ${lockedAtOf('jobs.locked_at')}
+          + ${sql.lit(RENEWAL)} * greatest(0, least(running.renewals,
+              (${millis(sql`now()`)} - running.locked_at) / ${sql.lit(RENEWAL)}))), now()) as young
+      from ${jobs} as jobs join running on ${isStillListed('running')} and not ${superseded}
+      for update of jobs skip locked
     ), kept as (
-      update ${jobs} as jobs set locked_at = now() from running
-      where jobs.id = running.id and jobs.locked_by = running.lock_id and not ${superseded}
-      returning jobs.job_queue_id, jobs.locked_by
+      update ${jobs} as jobs set locked_at = held.young from held where jobs.id = held.id
+      returning jobs.job_queue_id, jobs.locked_by, jobs.locked_at
     )
-    update ${queues} as queues set locked_at = now() from kept
+    update ${queues} as queues set locked_at = kept.locked_at from kept
     where queues.id = kept.job_queue_id and queues.locked_by = kept.locked_by`)
 }

@@ -5,9 +5,6 @@ import type { GraphileTables } from './tables.js'
 /** Milliseconds after which the end of a job should be written; and between looks whether it is. */
 const SETTLE_AFTER = 2_000
 
-/** Age in milliseconds at which the lock of a running job is made young again. */
-export const KEEP_INTERVAL = 60_000
-
 /** Milliseconds after which a failed fetch is over in the database, too. */
 const FETCH_OVER = 10_000
 
@@ -84,11 +81,12 @@ export class Keeper {
   }
 
   async #keep(guarded: GuardedPool): Promise<void> {
-    const due = guarded.lockedFor(KEEP_INTERVAL)
-    if (due.length === 0 || guarded.run === undefined) return
+    if (guarded.run === undefined) return
+    const { jobs, done } = guarded.jobs.renew()
+    if (jobs.length === 0) return
     try {
-      await keepLocks(guarded.run, this.#tables, due)
-      guarded.kept(due)
+      await keepLocks(guarded.run, this.#tables, jobs)
+      done()
     } catch {
       guarded.doubtful = true // The next look tries again.
     }

@@ -1,4 +1,5 @@
 import type { Orphan } from '@holdfast/core'
+import type { FetchedJob, LockTime } from './fetched-job.js'
 import type { EndedJob } from './job-sql.js'
 
 /** All that is needed to add a handed-off job anew, exactly as it was. */
@@ -33,7 +34,7 @@ export interface GuardPayload {
 }
 
 /** A job whose handler began. It is in graphile-worker still. */
-export interface StartedPayload {
+export interface StartedPayload extends Partial<LockTime> {
   readonly kind: 'started'
   readonly jobId: string
   readonly lockId: string
@@ -42,6 +43,14 @@ export interface StartedPayload {
   /** The handler threw: graphile-worker's own retry rules apply. */
   readonly failure?: string
 }
+
+export const startedPayload = ({ id, lockId, lockedAt, renewals }: FetchedJob): StartedPayload => ({
+  kind: 'started',
+  jobId: id,
+  lockId,
+  lockedAt,
+  renewals,
+})
 
 /** A job that graphile-worker sees as finished while the work goes on here. */
 export interface HandOffPayload {

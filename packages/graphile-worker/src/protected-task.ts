@@ -1,7 +1,7 @@
 import type { JobHelpers, Task, TaskList } from 'graphile-worker'
+import { type FetchedJob, readLockedAt } from './fetched-job.js'
 import type { Guard } from './guard.js'
 import type { GuardedPool } from './guarded-pool.js'
-import type { FetchedJob } from './job-sql.js'
 import { type Run, throughPg } from './run.js'
 import type { GraphileTables } from './tables.js'
 
@@ -20,6 +20,10 @@ export interface Delivery extends TaskContext {
   readonly helpers: JobHelpers
   /** graphile-worker's connections. */
   readonly run: Run
+}
+
+function fetchedJob({ id, locked_by, attempts, locked_at }: JobHelpers['job']): FetchedJob {
+  return { id, lockId: String(locked_by), attempts, lockedAt: readLockedAt(locked_at), renewals: 0 }
 }
 
 /** Whose a protected task is, and whether the user has wrapped it. */
@@ -47,11 +51,9 @@ export function protectedTask(
       if (plain !== undefined) return plain(payload, helpers)
       throw new Error('A task of an adapter needs its plugin: add `preset: { plugins: [adapter.plugin] }`.')
     }
-    const fetched = { id: job.id, lockId: String(job.locked_by), attempts: job.attempts }
+    const fetched = fetchedJob(job)
     const run = throughPg(helpers.query as never)
-    return pool.running(fetched, job.locked_at!, () =>
-      handle({ ...context, pool, job: fetched, helpers, run }, payload),
-    )
+    return pool.running(fetched, () => handle({ ...context, pool, job: fetched, helpers, run }, payload))
   }
   const protection: Protection = { guard: context.guard, wrapped: plain === undefined }
   return Object.defineProperty(task, PROTECTED, { value: protection })

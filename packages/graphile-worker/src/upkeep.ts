@@ -1,14 +1,14 @@
 import type { Orphan, RecoveryContext, TaskMonitor } from '@holdfast/core'
 import { sql } from 'kysely'
+import { RENEWAL } from './fetched-job.js'
 import { superseded } from './job-sql.js'
-import { KEEP_INTERVAL } from './keeper.js'
 import { notify } from './notify.js'
 import type { Run } from './run.js'
 import { StrayJobs } from './stray-jobs.js'
 import type { GraphileTables } from './tables.js'
 
 /** Youngest lock in milliseconds that may be taken for unknown: living pools note every minute which jobs still run. */
-export const MIN_UNKNOWN_AGE = 10 * KEEP_INTERVAL
+export const MIN_UNKNOWN_AGE = 10 * RENEWAL
 
 type UpkeepContext = Pick<RecoveryContext, 'logger' | 'remaining' | 'registered'>
 
@@ -41,14 +41,14 @@ export class Upkeep {
 
   /** Once a minute, however often it is asked. */
   async #keepTables(run: Run, { logger }: UpkeepContext): Promise<void> {
-    if (performance.now() - this.#doneAt < KEEP_INTERVAL) return
+    if (performance.now() - this.#doneAt < RENEWAL) return
     const freed = await repairQueues(run, this.#tables)
     if (freed.length > 0) {
       logger.warn(`graphile-worker: freed named queues that no job held: ${freed.join(', ')}`)
     }
     const { gapFreeForMs = 0 } = this.monitor?.health() ?? {}
     // After an outage the living have had no occasion to note what they run.
-    if (this.#unknownAge !== undefined && gapFreeForMs >= 3 * KEEP_INTERVAL) {
+    if (this.#unknownAge !== undefined && gapFreeForMs >= 3 * RENEWAL) {
       const unlocked = await unlockUnknown(run, this.#tables, this.#unknownAge)
       if (unlocked.length > 0) {
         logger.warn(`graphile-worker: unlocked jobs of unknown workers: ${unlocked.join(', ')}`)

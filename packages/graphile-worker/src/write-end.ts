@@ -1,8 +1,8 @@
-import { StoppedError, type TaskHandle, TaskLostError } from '@holdfast/core'
+import { DatabaseError, StoppedError, type TaskHandle, TaskLostError } from '@holdfast/core'
 import { isEnded, patiently } from './before-work.js'
 import { letGo } from './confirm-held.js'
 import { type EndedJob, failJob } from './job-sql.js'
-import type { StartedPayload } from './payloads.js'
+import { startedPayload } from './payloads.js'
 import type { Delivery } from './protected-task.js'
 import { removeForCertain } from './remove-for-certain.js'
 
@@ -19,7 +19,7 @@ export async function writeSuccess(
   const { pool, job, helpers } = delivery
   if (row === undefined && helpers.job.job_queue_id === null && !pool.doubtful) return pool.ended.note(job)
   try {
-    await removeFenced(delivery, held)
+    await removeFenced(delivery, row, held)
   } catch (error) {
     if (!isEnded(error)) throw error
     await settleElsewhere(delivery, job)
@@ -33,16 +33,15 @@ export async function writeSuccess(
 export async function writeFailure(
   delivery: Delivery,
   row: TaskHandle | undefined,
-  start: StartedPayload,
   failure: string,
 ): Promise<void> {
   const { pool, job, run, tables } = delivery
   if (row !== undefined) {
     try {
-      await row.release({ payload: { ...start, failure } })
+      await row.release({ payload: { ...startedPayload(job), failure } })
     } catch (error) {
       if (!TaskLostError.is(error)) throw error
-      await letGo(delivery, true)
+      await letGo(delivery)
     }
     return
   }
@@ -57,11 +56,21 @@ export async function writeFailure(
 }
 
 /** Removes the finished job from graphile-worker. */
-async function removeFenced(delivery: Delivery, held: Pick<TaskHandle, 'confirm'>): Promise<void> {
+async function removeFenced(
+  delivery: Delivery,
+  row: TaskHandle | undefined,
+  held: Pick<TaskHandle, 'confirm'>,
+): Promise<void> {
   const removed = await removeForCertain(delivery, held)
   proved(delivery)
   if (removed) return
-  await letGo(delivery, true)
+  try {
+    await row?.complete()
+  } catch (error) {
+    // Whoever has the job has taken the row with it; or it ends with a later heartbeat.
+    if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
+  }
+  await letGo(delivery)
   throw new Error(`Job ${delivery.job.id} is no longer locked by this worker: its result is discarded.`)
 }
 

@@ -1,6 +1,8 @@
 import type { Orphan, RecoveryContext } from '@holdfast/core'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { RENEWAL } from '../src/fetched-job.js'
+import type { EndedJob } from '../src/job-sql.js'
 import type { TaskPayload } from '../src/payloads.js'
 import { expandOrphans, type GraphileJob } from '../src/recovery/expand.js'
 import { inDatabase } from '../src/run.js'
@@ -77,11 +79,9 @@ describe('the row of a dead pool', () => {
   })
 
   it('tells how jobs had ended that graphile-worker had not written yet, but not of an earlier run', async () => {
-    const [one, two] = [
-      { id: '1', lockId: 'dead', attempts: 1 },
-      { id: '2', lockId: 'dead', attempts: 1, failure: 'no luck' },
-    ]
-    const earlier = { id: '3', lockId: 'dead', attempts: 0 }
+    const one = await fixture.fetchOf('1')
+    const two = { ...one, id: '2', failure: 'no luck' }
+    const earlier = { ...one, id: '3', attempts: 0 }
     const guard = { kind: 'guard', lockIds: ['dead'] } as const
     expect(await expand([{ ...guard, marksStarts: false, ended: [one, two, earlier] }])).toEqual([
       { row: 'guard', jobRef: '1', started: true, end: one },
@@ -92,6 +92,22 @@ describe('the row of a dead pool', () => {
       { row: 'guard', jobRef: '1', started: true, end: one },
       { row: 'guard', jobRef: '2', started: true, end: two },
       { row: 'guard', jobRef: '3', started: false },
+    ])
+  })
+
+  it('nor of a run before the job’s attempts were set back; but of one whose lock was made younger', async () => {
+    const { lockedAt, ...fetch } = await fixture.fetchOf('1')
+    const ended = [
+      { ...fetch, lockedAt: lockedAt - 3_000, failure: 'earlier' },
+      { ...fetch, id: '2', lockedAt: lockedAt - 2 * RENEWAL, renewals: 2, failure: 'no luck' },
+    ]
+    const { lockedAt: _, ...old } = { ...fetch, id: '3', lockedAt }
+    const guard = { kind: 'guard', lockIds: ['dead'], marksStarts: false } as const
+    expect(await expand([{ ...guard, ended: [...ended, old as EndedJob] }])).toEqual([
+      { row: 'guard', jobRef: '1', started: true },
+      { row: 'guard', jobRef: '2', started: true, end: ended[1] },
+      // An older version says no time.
+      { row: 'guard', jobRef: '3', started: true, end: old },
     ])
   })
 

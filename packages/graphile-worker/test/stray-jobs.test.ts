@@ -7,21 +7,23 @@ import { Fixture } from './support/fixture.js'
 describe('a job that was given back before its pool heard of it', () => {
   it('is not begun when the answer to its fetch comes after all; its next fetch is', async () => {
     const guarded = new GuardedPool({ id: 'pool' } as never, false)
-    const job = { id: '1', lockId: 'pool', attempts: 1 }
-    const begin = (lockedAt: number) => guarded.running(job, new Date(lockedAt), async () => 'begun')
-    expect(guarded.disown({ ...job, lockedAt: 1_000 })).toBe(true)
-    await expect(begin(1_000)).rejects.toThrow('Job 1 was given back')
-    expect(await begin(1_001)).toBe('begun')
+    const job = { id: '1', lockId: 'pool', attempts: 1, lockedAt: 1_000, renewals: 0 }
+    expect(guarded.disown(job)).toBe(true)
+    await expect(guarded.running(job, async () => 'begun')).rejects.toThrow('Job 1 was given back')
+    expect(await guarded.running({ ...job, lockedAt: 1_001 }, async () => 'begun')).toBe('begun')
   })
 
   it('is left alone where the pool has heard of it', async () => {
     const guarded = new GuardedPool({ id: 'pool' } as never, false)
-    const job = { id: '1', lockId: 'pool', attempts: 1 }
-    await guarded.running(job, new Date(1_000), async () => {
+    const job = { id: '1', lockId: 'pool', attempts: 1, lockedAt: 1_000, renewals: 1 }
+    await guarded.running(job, async () => {
       expect(guarded.disown({ ...job, lockedAt: 1_000 })).toBe(false)
+      expect(guarded.disown({ ...job, lockedAt: 61_000 })).toBe(false)
     })
     guarded.ended.note(job)
     expect(guarded.disown({ ...job, lockedAt: 1_000 })).toBe(false)
+    // Given back, and fetched again under the same number of attempts.
+    expect(guarded.disown({ ...job, lockedAt: 1_001 })).toBe(true)
   })
 })
 

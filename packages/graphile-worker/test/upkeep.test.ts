@@ -161,8 +161,11 @@ describe('a job that runs for long', () => {
       locked_by = case id when ${lost}::bigint then 'another' else 'mine' end`.execute(fixture.db)
     await age(3)
     await sql`select graphile_worker.remove_job('c')`.execute(fixture.db)
-    const fetched = [kept, lost, removed].map((id) => ({ id, lockId: 'mine', attempts: 1 }))
-    await keepLocks(inDatabase(fixture.db), tables, fetched)
+    const fetched = await Promise.all(
+      [kept, lost, removed].map(async (id) => ({ ...(await fixture.fetchOf(id)), attempts: 1 })),
+    )
+    const running = fetched.map((job) => ({ ...job, lockId: 'mine', renewals: 179 }))
+    await keepLocks(inDatabase(fixture.db), tables, running)
     const { rows } = await sql<{ id: string }>`
       select id::text as id from graphile_worker._private_jobs where locked_at > now() - interval '1 hour'`.execute(
       fixture.db,
@@ -184,11 +187,15 @@ describe('the end of a job that graphile-worker failed to write', () => {
     await sql`update graphile_worker._private_jobs set locked_by = 'another' where id = ${ids[3]!}::bigint`.execute(
       fixture.db,
     )
+    const { lockedAt } = await fixture.fetchOf(ids[0]!)
+    const fetch = { lockId: 'mine', attempts: 2, lockedAt, renewals: 0 }
     const ended = [
-      { id: ids[0]!, lockId: 'mine', attempts: 2 },
-      { id: ids[1]!, lockId: 'mine', attempts: 2, failure: 'no luck' },
-      { id: ids[2]!, lockId: 'mine', attempts: 1 },
-      { id: ids[3]!, lockId: 'mine', attempts: 2 },
+      { ...fetch, id: ids[0]! },
+      { ...fetch, id: ids[1]!, failure: 'no luck' },
+      { ...fetch, id: ids[2]!, attempts: 1 },
+      { ...fetch, id: ids[3]! },
+      // Fetched again since, after its attempts were set back.
+      { ...fetch, id: ids[4]!, lockedAt: lockedAt - 3_000, failure: 'of an earlier run' },
     ]
     expect((await settleJobs(inDatabase(fixture.db), tables, ended)).sort()).toEqual([ids[0], ids[1]])
     expect(await fixture.jobs()).toEqual([
@@ -212,7 +219,7 @@ describe('the end of a job that graphile-worker failed to write', () => {
       )
       return rows[0]!.ms
     }
-    await settleJobs(inDatabase(fixture.db), tables, [{ id, lockId: 'mine', attempts: 3, failure: 'x' }])
+    await settleJobs(inDatabase(fixture.db), tables, [{ ...(await fixture.fetchOf(id)), failure: 'x' }])
     expect(await ours()).toBeGreaterThan(Math.exp(3) * 1_000 - 5_000)
     expect(await ours()).toBeLessThan(Math.exp(3) * 1_000 + 500)
   })

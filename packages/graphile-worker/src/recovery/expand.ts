@@ -1,14 +1,17 @@
 import type { Orphan, OrphanedJob, RecoveryContext } from '@holdfast/core'
+import { isLockTime, type LockTime } from '../fetched-job.js'
 import type { EndedJob } from '../job-sql.js'
-import { type HandOffPayload, payloadOf, type TaskPayload } from '../payloads.js'
+import { type HandOffPayload, payloadOf, type StartedPayload, type TaskPayload } from '../payloads.js'
 import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
-import { lockJobs } from './held-jobs.js'
+import { type JobRow, lockJobs } from './held-jobs.js'
 import { unlockQueues } from './unlock.js'
 
 /** A job behind an orphan. */
 export interface JobDetail {
   readonly lockIds: readonly string[]
+  /** When the job was locked, where its pool may live and fetch it again. */
+  readonly locked?: Partial<LockTime>
   readonly handOff?: HandOffPayload
   /** How its handler ended, if it did. */
   readonly end?: Pick<EndedJob, 'failure'>
@@ -39,16 +42,17 @@ export async function expandOrphans(
   const rows = await lockJobs(run, tables, { lockIds, jobIds: own.map(({ jobRef }) => jobRef) })
   // Also those without a job left: a zombie's completion can leave a queue locked by nobody's job.
   await unlockQueues(run, tables, lockIds)
-  const held = rows.filter(({ lockedBy }) => isHeld(lockIds, lockedBy)).map(({ id }) => id)
+  const held = rows.filter((row) => isHeld({ lockIds }, row)).map(({ id }) => id)
   const withOwnRow = new Set([...own.map(({ jobRef }) => jobRef), ...(await context.registered(held))])
 
   const guarded = guards.flatMap(({ orphan, payload }) => {
     const ends = new Map(payload.ended?.map((job) => [job.id, job]))
     return rows
-      .filter(({ id, lockedBy }) => isHeld(payload.lockIds, lockedBy) && !withOwnRow.has(id))
-      .map(({ id, attempts }): GraphileJob => {
+      .filter((row) => isHeld(payload, row) && !withOwnRow.has(row.id))
+      .map((row): GraphileJob => {
+        const { id, attempts } = row
         const end = ends.get(id)
-        const ended = end?.attempts === attempts ? { end } : {}
+        const ended = end !== undefined && isEndOf(end, row) ? { end } : {}
         const detail = { lockIds: payload.lockIds, ...ended }
         // One that is tried again has a row before it begins: without, it still waited for its turn among suspects.
         const started = 'end' in ended || (!payload.marksStarts && attempts <= 1)
@@ -72,8 +76,32 @@ function ownJob(orphan: Orphan, payload: TaskPayload): GraphileJob | undefined {
     const jobRef = orphan.jobRef ?? payload.job.id
     return { orphan, jobRef, detail: { lockIds, handOff: payload, ...failed } }
   }
-  return { orphan, jobRef: payload.jobId, detail: { lockIds, ...(payload.finished ? { end: {} } : failed) } }
+  const end = payload.finished ? { end: {} } : failed
+  return {
+    orphan,
+    jobRef: payload.jobId,
+    detail: { lockIds, ...end, ...lockTime(orphan, payload, 'end' in end) },
+  }
 }
 
-export const isHeld = (lockIds: readonly string[], lockedBy: string | null): boolean =>
-  lockedBy !== null && lockIds.includes(lockedBy)
+/**
+ * What an end was written of, or a job that was taken from a living process, that process may have fetched again since.
+ * What a dead one holds is taken from it in any case. Of a job that didn't end nobody knows how often its lock was renewed.
+ */
+function lockTime(
+  { cause }: Orphan,
+  { lockedAt, renewals }: StartedPayload,
+  hasEnded: boolean,
+): Pick<JobDetail, 'locked'> {
+  if (lockedAt === undefined || (cause === 'crash' && !hasEnded)) return {}
+  return { locked: { lockedAt, renewals: hasEnded ? (renewals ?? 0) : Number.POSITIVE_INFINITY } }
+}
+
+export const isHeld = (
+  { lockIds, locked = {} }: Pick<JobDetail, 'lockIds' | 'locked'>,
+  { lockedBy, lockedAt }: Pick<JobRow, 'lockedBy' | 'lockedAt'>,
+): boolean => lockedBy !== null && lockIds.includes(lockedBy) && isLockTime(locked, lockedAt)
+
+/** Whether it is this fetch of the job that ended. */
+const isEndOf = (end: EndedJob, { attempts, lockedBy, lockedAt, superseded }: JobRow): boolean =>
+  end.lockId === lockedBy && (end.attempts === attempts || superseded) && isLockTime(end, lockedAt)

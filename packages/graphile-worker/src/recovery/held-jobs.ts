@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { lockedAtOf } from '../fetched-job.js'
 import { superseded } from '../job-sql.js'
 import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
@@ -11,6 +12,8 @@ export interface JobRow {
   readonly attempts: number
   readonly maxAttempts: number
   readonly lockedBy: string | null
+  /** Milliseconds since 1970. */
+  readonly lockedAt: number | null
   readonly lastError: string | null
   /** Removed, or replaced by a newer job with its key, while it ran. */
   readonly superseded: boolean
@@ -28,7 +31,7 @@ export async function lockJobs(
   if (lockIds.length === 0 && jobIds.length === 0) return []
   return run(sql<JobRow>`
     select jobs.id::text as id, tasks.identifier, jobs.job_queue_id as "queueId", jobs.attempts::int as attempts,
-      jobs.max_attempts::int as "maxAttempts", jobs.locked_by as "lockedBy", jobs.last_error as "lastError",
+      jobs.max_attempts::int as "maxAttempts", jobs.locked_by as "lockedBy", ${lockedAtOf('jobs.locked_at')}::float8 as "lockedAt", jobs.last_error as "lastError",
       ${superseded} as superseded
     from ${jobs} as jobs join ${tasks} as tasks on tasks.id = jobs.task_id
     where jobs.locked_by = any(${lockIds}::text[]) or jobs.id = any(${jobIds}::bigint[])

@@ -37,7 +37,7 @@ type JobFacts = Pick<JobRow, 'attempts' | 'maxAttempts' | 'lastError'>
 
 /** @param policy what becomes of a job that died on its last attempt */
 export function planFor(job: DecidedGraphileJob, row: JobRow | undefined, policy: ExhaustedPolicy): Plan {
-  const { handOff, lockIds, end } = job.detail
+  const { handOff, end } = job.detail
   if (job.orphan.cause === 'retry') {
     if (handOff !== undefined && row === undefined)
       return { kind: 'add', job: handOff.job, remove: undefined, next: onceMore(handOff.job) }
@@ -46,7 +46,7 @@ export function planFor(job: DecidedGraphileJob, row: JobRow | undefined, policy
       ? { kind: 'unlock', row, next: onceMore(row) }
       : nothing({ kind: 'alreadyThere' })
   }
-  if (row !== undefined && !isHeld(lockIds, row.lockedBy)) return nothing(done(job, row, policy))
+  if (row !== undefined && !isHeld(job.detail, row)) return nothing(done(job, row, policy))
   if (row !== undefined && end !== undefined && end.failure === undefined) {
     return { kind: 'remove', row, outcome: { kind: 'finished' } }
   }

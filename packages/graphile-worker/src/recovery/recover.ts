@@ -4,7 +4,7 @@ import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
 import type { ExhaustedPolicy } from '../task-options.js'
 import { addJob } from './add.js'
-import type { GraphileJob } from './expand.js'
+import { type GraphileJob, isHeld } from './expand.js'
 import { type JobRow, lockJobs } from './held-jobs.js'
 import { type Plan, planFor } from './plan.js'
 import { removeJobs, unlockJobs, unlockQueues } from './unlock.js'
@@ -63,7 +63,7 @@ async function releaseQueues(
   const byLock = new Map<string, Set<number>>()
   for (const { jobRef, detail } of jobs) {
     const row = rowOf.get(jobRef)
-    if (row?.lockedBy == null || row.queueId === null || !detail.lockIds.includes(row.lockedBy)) continue
+    if (row?.lockedBy == null || row.queueId === null || !isHeld(detail, row)) continue
     byLock.set(row.lockedBy, (byLock.get(row.lockedBy) ?? new Set()).add(row.queueId))
   }
   for (const [lockId, queueIds] of byLock) await unlockQueues(run, tables, [lockId], [...queueIds])

@@ -3,6 +3,7 @@ import { Child, freshDatabase, requiredUrl, type TestDatabase, until } from '@ho
 import { migrate } from '@holdfast/core'
 import type { TaskSpec } from 'graphile-worker'
 import { type RawBuilder, sql } from 'kysely'
+import type { FetchedJob } from '../../src/fetched-job.js'
 import { graphile } from './graphile.js'
 import type { WorkerOptions } from './worker.js'
 
@@ -44,33 +45,41 @@ export interface FixtureOptions {
 
 /** A database with graphile-worker and Holdfast, a ledger of what handlers did, and gates that let handlers end. */
 export class Fixture implements AsyncDisposable {
-  readonly #children: Child[] = []
+  readonly #children: Child[]
 
   private constructor(
     readonly database: TestDatabase,
     readonly schema: string,
     readonly monitorDatabase: TestDatabase,
-  ) {}
+    children: Child[] = [],
+  ) {
+    this.#children = children
+  }
 
   static async create(options: FixtureOptions = {}): Promise<Fixture> {
     const { serverUrl, schema = 'graphile_worker', schemaOf = graphile } = options
     const database = await freshDatabase(serverUrl)
     const { db } = database
-    const utils = await schemaOf.makeWorkerUtils({ connectionString: database.url, schema })
-    await utils.migrate()
-    await utils.release()
+    await migrateGraphile(database.url, schema, schemaOf)
     const monitorDatabase = options.monitorInMySql
       ? await freshDatabase(requiredUrl('HOLDFAST_MYSQL_URL'))
       : database
     await migrate(monitorDatabase.db)
     await sql`create table ledger (n bigserial, what text, job bigint, attempts int, pid int)`.execute(db)
     await sql`create table gates (name text primary key)`.execute(db)
+    await sql`create table unmet (name text references gates deferrable initially deferred)`.execute(db)
     await sql`create table first_runs (name text primary key, task text)`.execute(db)
     return new Fixture(database, schema, monitorDatabase)
   }
 
   get db(): TestDatabase['db'] {
     return this.database.db
+  }
+
+  /** The same database with graphile-worker in one more schema. It ends with this. */
+  async tenant(schema: string): Promise<Fixture> {
+    await migrateGraphile(this.database.url, schema)
+    return new Fixture(this.database, schema, this.monitorDatabase, this.#children)
   }
 
   /** One of graphile-worker's objects. */
@@ -127,6 +136,15 @@ export class Fixture implements AsyncDisposable {
       from ${this.of('_private_jobs')} j join ${this.of('_private_tasks')} t on t.id = j.task_id
       left join ${this.of('_private_job_queues')} q on q.id = j.job_queue_id order by j.id`.execute(this.db)
     return rows
+  }
+
+  /** The fetch that a job is locked by. */
+  async fetchOf(id: string): Promise<FetchedJob & { readonly lockedAt: number }> {
+    const { rows } = await sql<{ lockId: string; attempts: number; lockedAt: Date }>`
+      select locked_by as "lockId", attempts::int as attempts, locked_at as "lockedAt"
+      from ${this.of('_private_jobs')} where id = ${id}::bigint`.execute(this.db)
+    const { lockId, attempts, lockedAt } = rows[0]!
+    return { id, lockId, attempts, lockedAt: lockedAt.getTime(), renewals: 0 }
   }
 
   /** Spares a test graphile-worker's own backoff. */
@@ -198,4 +216,10 @@ export class Fixture implements AsyncDisposable {
     await this.database[Symbol.asyncDispose]()
     if (this.monitorDatabase !== this.database) await this.monitorDatabase[Symbol.asyncDispose]()
   }
+}
+
+async function migrateGraphile(connectionString: string, schema: string, schemaOf = graphile): Promise<void> {
+  const utils = await schemaOf.makeWorkerUtils({ connectionString, schema })
+  await utils.migrate()
+  await utils.release()
 }

@@ -4,6 +4,12 @@ import type { TaskHandle } from '@holdfast/core'
 import type { JobHelpers, TaskList } from 'graphile-worker'
 import type { GraphileWorkerAdapter } from '../../src/index.js'
 
+/**
+ * `commit`, `rollback`, `failCommit`: a transaction with an effect, in which the task is completed; how it ends is kept from
+ * the handler. `leaveOpen`: one that the handler doesn't wait for; it ends when a gate `commit` or `rollback` is open.
+ */
+type Step = 'commit' | 'rollback' | 'failCommit' | 'leaveOpen' | 'complete' | 'release' | 'throw'
+
 export interface Payload {
   /** Waits in the handler until the row `gate` is there, or the signal aborts. */
   readonly gate?: string
@@ -22,6 +28,8 @@ export interface Payload {
   readonly complete?: boolean
   /** Reports progress. */
   readonly progress?: boolean
+  /** What its first attempt does to its task, one after the other; later attempts do nothing of it. */
+  readonly steps?: readonly Step[]
   /** Waits for this message to its process, tells so, and ends; without a database. */
   readonly message?: string
 }
@@ -88,6 +96,43 @@ export function testTasks(
     }
   }
 
+  /** Writes an effect and completes the task, in a transaction that ends as it is told. */
+  async function complete(job: Job, task: TaskHandle, end: () => Promise<Step>): Promise<void> {
+    await db.transaction().execute(async (trx) => {
+      const row = { what: 'effect', job: job.id, attempts: job.attempts, pid: process.pid }
+      await trx.insertInto('ledger').values(row).execute()
+      await task.complete({ trx })
+      const ends = await end()
+      if (ends === 'rollback') throw new Error('rolled back')
+      // Nothing is there for it to refer to; that is found out at the commit.
+      if (ends === 'failCommit') await trx.insertInto('unmet').values({ name: 'nothing' }).execute()
+    })
+  }
+
+  async function eitherGate(): Promise<Step> {
+    for (;;) {
+      const gates = await db.selectFrom('gates').select('name').execute()
+      for (const name of ['commit', 'rollback'] as const)
+        if (gates.some((gate) => gate.name === name)) return name
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async function perform(step: Step, job: Job, task: TaskHandle): Promise<void> {
+    if (step === 'throw') throw new Error('no luck')
+    if (step === 'complete') return task.complete()
+    if (step === 'release') return task.release()
+    const quietly = (error: unknown) => console.error(`transaction: ${error}`)
+    if (step !== 'leaveOpen') return complete(job, task, async () => step).catch(quietly)
+    await new Promise<void>((opened) => {
+      const end = () => {
+        opened()
+        return eitherGate()
+      }
+      complete(job, task, end).catch(quietly)
+    })
+  }
+
   async function work(given: unknown, helpers: Helpers, signal: AbortSignal): Promise<void> {
     const isPlain = typeof given === 'object' && given !== null && !Array.isArray(given)
     const payload: Payload = isPlain ? given : { gate: 'open' }
@@ -102,6 +147,9 @@ export function testTasks(
         await task!.complete({ trx })
       })
       return gateOpen(payload.inTransaction, signal)
+    }
+    if (payload.steps !== undefined && job.attempts === 1) {
+      for (const step of payload.steps) await perform(step, job, task!)
     }
     if (payload.message !== undefined) {
       await messageOf(payload.message)
