@@ -16,7 +16,7 @@ const FOR_GOOD = /^(ERR|NOPERM)/
  * Asks Redis whether our scripts may run there, and find the queue's keys as they are named: what a client does to keys
  * is certain only there.
  *
- * @throws ConfigError when the queue's client changes keys
+ * @throws ConfigError when the queue's client changes keys, or answers with Buffers
  * @throws Error when bee-queue has given up on Redis, as it does for good when it can't be reached at first; when Redis
  * does not answer in time, or refuses a script
  */
@@ -25,12 +25,12 @@ export async function checkRedis(queue: BeeQueueInternals, link: RedisLink): Pro
   const over = new AbortController()
   let failure = new Error(`no answer within ${PATIENCE / 1_000} s`)
   const silent = delay(PATIENCE, undefined, { signal: over.signal }).then(() => Promise.reject(failure))
-  const probe = async (): Promise<string[]> => {
+  const probe = async (): Promise<unknown[]> => {
     await queue.ready()
     for (;;) {
       try {
         const clients = [link.run(PROBE, keyPrefix), runScript(queue.client, PROBE, keyPrefix, [keyPrefix])]
-        return (await Promise.all(clients)).map(String)
+        return await Promise.all(clients)
       } catch (error) {
         failure = error as Error
         if (over.signal.aborted || FOR_GOOD.test(failure.message)) throw error
@@ -38,7 +38,7 @@ export async function checkRedis(queue: BeeQueueInternals, link: RedisLink): Pro
       }
     }
   }
-  let arrived: readonly string[]
+  let arrived: readonly unknown[]
   try {
     arrived = await Promise.race([probe(), silent])
   } catch (cause) {
@@ -50,7 +50,13 @@ export async function checkRedis(queue: BeeQueueInternals, link: RedisLink): Pro
   } finally {
     over.abort()
   }
+  if (arrived.some((prefix) => typeof prefix !== 'string')) {
+    const name = JSON.stringify(queue.name)
+    throw new ConfigError(
+      `The Redis client of queue ${name} answers with Buffers: give it one without return_buffers.`,
+    )
+  }
   const changed = arrived.find((prefix) => prefix !== keyPrefix)
   if (changed !== undefined)
-    throw new ConfigError(`A queue ${prefixProblem(queue, changed.replace(keyPrefix, ''))}.`)
+    throw new ConfigError(`A queue ${prefixProblem(queue, String(changed).replace(keyPrefix, ''))}.`)
 }

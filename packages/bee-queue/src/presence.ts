@@ -51,13 +51,13 @@ export class Presence {
 }
 
 /**
- * `lease`: milliseconds that a process is believed alive here, so short that the database's lease never ends before it.
+ * Whole numbers, which Redis insists on. `lease`: milliseconds that a process is believed alive here, so short that the database's lease never ends before it.
  * `kept`: milliseconds after which its jobs are anybody's, if no monitor has recovered them before.
  */
 export function presenceTimes({ orphanThreshold, safetyMargin, sweepInterval, ...config }: MonitorConfig) {
   const blocked = config.heartbeatThread ? config.maxLoopBlock : 0
   return {
-    lease: orphanThreshold - safetyMargin,
-    kept: orphanThreshold + blocked + 4 * sweepInterval + 2_000,
+    lease: Math.ceil(orphanThreshold - safetyMargin),
+    kept: Math.ceil(orphanThreshold + blocked + 4 * sweepInterval + 2_000),
   }
 }

@@ -61,7 +61,7 @@ describe('a queue whose Redis client has a prefix of its own', () => {
     try {
       expect(() => beeQueueAdapter({ queues: [queue] })).toThrow(refusal())
     } finally {
-      await queue.close(50)
+      await queue.close()
     }
   })
 
@@ -92,7 +92,7 @@ describe('a queue whose Redis client has a prefix of its own', () => {
     await until(async () => (await producer.checkHealth()).waiting === 1, { what: 'the job is given back' })
     expect(begun).toBe(0)
     expect(await fixture.tasks()).toEqual([])
-    await producer.close(50)
+    await producer.close()
   })
 
   it('runs its jobs once with the same prefix as its own, also after a crash', async () => {

@@ -282,12 +282,18 @@ export class Delivery {
     return this.#claiming
   }
 
-  /** Takes the job back after this process has fetched it once more, for which its worker gave up renewing the lock. */
+  /**
+   * Takes the job back after this process has fetched it once more, for which its worker gives up renewing the lock: at
+   * once, or when it has put that fetch away.
+   */
   async resume(): Promise<void> {
-    if (!(await this.reclaim()) || this.#state !== 'running' || this.returned) return
+    if (!(await this.reclaim())) return
     const { lockManager } = this.worker
-    if (lockManager.getTrackedJobIds().includes(this.job.id!)) return
-    lockManager.trackJob(this.job.id!, this.token, Date.now())
+    for (let looks = 0; looks < CLAIMS && this.#state === 'running' && !this.returned; looks++) {
+      const isTracked = lockManager.getTrackedJobIds().includes(this.job.id!)
+      if (!isTracked) lockManager.trackJob(this.job.id!, this.token, Date.now())
+      await delay(RETRY)
+    }
   }
 
   async #reclaim(): Promise<boolean> {

@@ -29,11 +29,11 @@ export function heartbeatThreadProblems(config: MonitorConfig, options: TaskMoni
   if (heartbeatConnection !== undefined) problems.push(...connectionProblems(heartbeatConnection, options))
   if (!(typeof maxLoopBlock === 'number' && maxLoopBlock > 0 && maxLoopBlock <= MAX_TIMER)) {
     // A default that follows from a wrong heartbeatInterval is not another mistake.
-    if (options.maxLoopBlock !== undefined)
+    if (options.maxLoopBlock != null)
       problems.push(
         `maxLoopBlock must be a positive number of milliseconds, at most ${MAX_TIMER}: ${String(maxLoopBlock)}`,
       )
-  } else if (heartbeatThread === false && options.maxLoopBlock !== undefined) {
+  } else if (heartbeatThread === false && options.maxLoopBlock != null) {
     problems.push('maxLoopBlock is for the heartbeat thread: set heartbeatThread: true as well')
   } else if (heartbeatThread === true && maxLoopBlock < heartbeatInterval) {
     problems.push(

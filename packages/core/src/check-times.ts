@@ -20,7 +20,8 @@ const MOST = {
   // Whoever judges a process must have beaten without a gap for as long as that one's lease.
   orphanThreshold: DAY,
   safetyMargin: DAY,
-  sweepInterval: DAY,
+  // Timers take no more, give or take a fifth.
+  sweepInterval: 20 * DAY,
   gcLockTtl: DAY,
   recoveryBackoff: MAX_BACKOFF,
   crashWindow: 100 * YEAR,
@@ -29,42 +30,54 @@ const MOST = {
 
 type Time = keyof typeof MOST
 
-type Times = Pick<MonitorConfig, Time | 'maxLoopBlock' | 'maxRecoveries'>
+type Times = Pick<MonitorConfig, Time | 'maxLoopBlock' | 'maxRecoveries' | 'recoveryRate'>
 
 /**
- * The times with those that were not given: they follow the given ones, so that nobody who sets one alone is refused
- * for the others.
+ * The times with those that were not given: they follow the given ones, as far as their own limits go, so that whoever
+ * makes one longer is not refused for the others.
  */
 export function resolveTimes(given: TaskMonitorOptions): Times {
-  const { orphanThreshold: lease, safetyMargin: margin = 0, maxRecoveries = 3 } = given
+  const { orphanThreshold: lease } = given
+  const margin = given.safetyMargin ?? 0
   const heartbeatInterval =
     given.heartbeatInterval ??
-    (lease === undefined
+    (lease == null
       ? 3_000
       : Math.max(LEAST_HEARTBEAT, Math.floor(Math.min(3_000, lease / 4, (lease - margin) / 2))))
-  const orphanThreshold = lease ?? Math.max(12_000, 4 * heartbeatInterval, margin + 3 * heartbeatInterval)
+  const orphanThreshold =
+    lease ?? atMost('orphanThreshold', 12_000, 4 * heartbeatInterval, margin + 3 * heartbeatInterval)
   const safetyMargin = given.safetyMargin ?? heartbeatInterval
   const times = {
-    ...{ heartbeatInterval, orphanThreshold, safetyMargin, maxRecoveries },
+    ...{ heartbeatInterval, orphanThreshold, safetyMargin },
+    maxRecoveries: given.maxRecoveries ?? 3,
     sweepInterval: given.sweepInterval ?? 3_000,
-    gcLockTtl: given.gcLockTtl ?? Math.max(30_000, 2 * (safetyMargin + heartbeatInterval)),
+    gcLockTtl: given.gcLockTtl ?? atMost('gcLockTtl', 30_000, 2 * (safetyMargin + heartbeatInterval)),
     recoveryBackoff: given.recoveryBackoff ?? 1_000,
+    recoveryRate: given.recoveryRate ?? 1_000,
     historyRetention: given.historyRetention ?? 7 * DAY,
     maxLoopBlock: given.maxLoopBlock ?? Math.max(60_000, heartbeatInterval),
   }
-  return { ...times, crashWindow: given.crashWindow ?? Math.max(72 * HOUR, leastCrashWindow(times)) }
+  return {
+    ...times,
+    crashWindow: given.crashWindow ?? atMost('crashWindow', 72 * HOUR, leastCrashWindow(times)),
+  }
 }
+
+const atMost = (name: Time, ...wanted: number[]): number => Math.min(MOST[name], Math.max(...wanted))
 
 /**
  * Twice what passes from one crash of a job to its next where nothing else takes time: counted when it is recovered, it
- * waits for its pause, crashes again, and is found dead. With less its crashes are forgotten one after the other.
+ * waits for its pause, crashes again, and is found dead, and recovered when the rate allows one more. With less its
+ * crashes are forgotten one after the other.
  */
 function leastCrashWindow({
   orphanThreshold,
   sweepInterval,
+  recoveryRate,
   ...rest
-}: Pick<Times, 'orphanThreshold' | 'sweepInterval' | 'recoveryBackoff' | 'maxRecoveries'>): number {
-  return Math.ceil(2 * (orphanThreshold + SWEEP_JITTER * sweepInterval + longestPause(rest)))
+}: Omit<Times, 'crashWindow'>): number {
+  const between = orphanThreshold + SWEEP_JITTER * sweepInterval + longestPause(rest) + 1_000 / recoveryRate
+  return Math.ceil(2 * between)
 }
 
 /** The longest pause between two crashes of which the later one is within `maxRecoveries`, or the first beyond. */
@@ -76,12 +89,12 @@ const longestPause = ({
 
 /** What is wrong with the times, each alone and in pairs. */
 export function timeProblems(times: Times, given: TaskMonitorOptions): string[] {
-  const wrong = (Object.keys(MOST) as Time[]).filter((name) => !isTime(times[name], name))
-  const problems = wrong
-    // A default that follows from a wrong option is not another mistake.
-    .filter((name) => given[name] !== undefined)
-    .map((name) => `${name} must be ${rangeOf(name)}: ${String(given[name])}`)
-  return [...problems, ...(wrong.length > 0 ? [] : pairProblems(times))]
+  const wrong = (Object.keys(MOST) as Time[]).filter(
+    (name) => given[name] != null && !isTime(times[name], name),
+  )
+  // What follows from a wrong option is not another mistake.
+  if (wrong.length > 0) return wrong.map((name) => `${name} must be ${rangeOf(name)}: ${String(given[name])}`)
+  return pairProblems(times)
 }
 
 const leastOf = (name: Time): number => (name === 'heartbeatInterval' ? LEAST_HEARTBEAT : 0)
@@ -114,13 +127,13 @@ function pairProblems(times: Times): string[] {
     `gcLockTtl (${gcLockTtl}) must be at least safetyMargin + heartbeatInterval (${safetyMargin} + ` +
       `${heartbeatInterval}): a sweep trusts its lock for gcLockTtl - safetyMargin, and recovers nothing after that`,
   )
-  const { maxRecoveries, sweepInterval } = times
+  const { maxRecoveries, sweepInterval, recoveryRate } = times
   const pause = longestPause(times)
   need(
     maxRecoveries === 0 || crashWindow >= leastCrashWindow(times),
     `crashWindow (${crashWindow}) must be at least ${leastCrashWindow(times)}, twice what passes from one crash of a job ` +
       `to its next: orphanThreshold (${orphanThreshold}) + 1.2 × sweepInterval (${sweepInterval}) + its pause (up to ` +
-      `${Math.ceil(pause)}, by recoveryBackoff); with less its crashes are forgotten, and maxRecoveries ` +
+      `${Math.ceil(pause)}, by recoveryBackoff) + one recovery (by recoveryRate, ${recoveryRate}); with less its crashes are forgotten, and maxRecoveries ` +
       `(${maxRecoveries}) never reached`,
   )
   return problems

@@ -42,7 +42,7 @@ export interface TaskMonitorOptions extends StoreOptions {
    * heartbeatInterval. @default heartbeatInterval
    */
   readonly safetyMargin?: number
-  /** Milliseconds between sweeps, fleet-wide per queue; at most a day. @default 3000 */
+  /** Milliseconds between sweeps, fleet-wide per queue; at most 20 days. @default 3000 */
   readonly sweepInterval?: number
   /**
    * Milliseconds a sweeper's lock lives without renewal; at least safetyMargin + heartbeatInterval, at most a day.
@@ -159,7 +159,6 @@ export function resolveConfig(options: TaskMonitorOptions): { config: MonitorCon
   }
   const config: MonitorConfig = Object.freeze({
     ...resolveTimes(options),
-    recoveryRate: options.recoveryRate ?? 1_000,
     onCrash: options.onCrash ?? 'requeue',
     isolateSuspects: options.isolateSuspects ?? true,
     onRegisterFailure: options.onRegisterFailure ?? 'throw',

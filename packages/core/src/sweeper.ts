@@ -94,12 +94,14 @@ export class Sweeper {
     const { store, config, events, adapter } = this.#parts
     const startedAt = monotonicNow()
     let trustedUntil = acquiredAt + config.gcLockTtl - config.safetyMargin
+    let ranOut = false
 
     /** Renews the lock when it has less than `enough` ms left; false when this sweep must end. */
     const renew = async (enough = config.gcLockTtl / 2): Promise<boolean> => {
       if (incarnation.ended || incarnation.lease.expired) return false
       const sentAt = monotonicNow()
-      if (sentAt >= trustedUntil) return false
+      ranOut ||= sentAt >= trustedUntil
+      if (ranOut) return false
       if (trustedUntil - sentAt > enough) return true
       if (!(await renewLock(store, { ...held, ttl: config.gcLockTtl }))) return false
       trustedUntil = sentAt + config.gcLockTtl - config.safetyMargin
@@ -120,6 +122,16 @@ export class Sweeper {
       return AbortSignal.any([signal, AbortSignal.timeout(left)])
     })
     await this.#prune()
+    if (ranOut) {
+      const { gcLockTtl, safetyMargin } = config
+      const why = new Error(
+        `gcLockTtl (${gcLockTtl}) - safetyMargin (${safetyMargin}) ms were too few for one step of it`,
+      )
+      events.fail(
+        `the sweep of ${JSON.stringify(adapter.name)} ended with its lock; the next one goes on`,
+        why,
+      )
+    }
     events.emit('sweep', { queue: adapter.name, ...counts, durationMs: monotonicNow() - startedAt })
   }
 

@@ -39,7 +39,7 @@ describe('the options of a monitor', () => {
     expect(message).toContain('6 options are wrong')
     for (const part of [
       'heartbeatInterval must be a number of milliseconds from 50 to 86400000: NaN',
-      'sweepInterval must be a positive number of milliseconds, at most 86400000: -1',
+      'sweepInterval must be a positive number of milliseconds, at most 1728000000: -1',
       'batchSize must be a whole number of at least 1: 1.5',
       'tablePrefix must match',
       'two adapters are named "table"',

@@ -58,8 +58,8 @@ describe('the times of a monitor', () => {
       'safetyMargin (6001) must leave two heartbeats within orphanThreshold (at most 6000, that is 12000 - 2 × 3000)',
     ],
     [
-      { crashWindow: 40_799 },
-      'crashWindow (40799) must be at least 40800, twice what passes from one crash of a job to its next: ' +
+      { crashWindow: 40_801 },
+      'crashWindow (40801) must be at least 40802, twice what passes from one crash of a job to its next: ' +
         'orphanThreshold (12000) + 1.2 × sweepInterval (3000) + its pause (up to 4800, by recoveryBackoff)',
     ],
     [{ crashWindow: 200_000, sweepInterval: 100_000 }, 'maxRecoveries (3) never reached'],
@@ -77,13 +77,18 @@ describe('the times of a monitor', () => {
     ],
     [
       { sweepInterval: 2 ** 31 - 1 },
-      'sweepInterval must be a positive number of milliseconds, at most 86400000',
+      'sweepInterval must be a positive number of milliseconds, at most 1728000000',
     ],
     [{ gcLockTtl: 2 ** 31 - 1 }, 'gcLockTtl must be a positive number of milliseconds, at most 86400000'],
     [
       { maxLoopBlock: 120_000 },
       'maxLoopBlock is for the heartbeat thread: set heartbeatThread: true as well',
     ],
+    [{ crashWindow: 45_000, recoveryRate: 0.016 }, 'one recovery (by recoveryRate, 0.016)'],
+    // What follows from one is no reason to look at no others.
+    [{ orphanThreshold: DAY / 2, safetyMargin: DAY / 2 }, 'must leave two heartbeats within orphanThreshold'],
+    [{ heartbeatInterval: 200, safetyMargin: (13 / 24) * DAY, crashWindow: 1 }, 'crashWindow (1) must be'],
+    [{ heartbeatInterval: DAY / 2 }, 'must be at least 3 × heartbeatInterval'],
     [{ capacity: 2 ** 31 }, 'capacity must be at most 2147483647'],
   ])('are refused where they would silently disable something: %j', (times, message) => {
     expect(refusalOf(times)).toContain(message)
@@ -99,10 +104,25 @@ describe('the times of a monitor', () => {
     [{ heartbeatInterval: 90_000 }, { maxLoopBlock: 90_000, gcLockTtl: 360_000 }],
     [{ orphanThreshold: 6_000 }, { heartbeatInterval: 1_500, safetyMargin: 1_500 }],
     [{ orphanThreshold: 12_000, safetyMargin: 8_000 }, { heartbeatInterval: 2_000 }],
-    [{ orphanThreshold: DAY, sweepInterval: DAY }, { crashWindow: 380_169_600 }],
+    [{ orphanThreshold: DAY, sweepInterval: DAY }, { crashWindow: 380_169_602 }],
     [{ maxRecoveries: 0, crashWindow: 1 }, { crashWindow: 1 }],
   ])('that are left out follow those that are given: %j', (times, others) => {
     expect(resolved(times)).toMatchObject({ ...times, ...others })
+  })
+
+  it('that are null are those that are left out', () => {
+    const names = [
+      'heartbeatInterval',
+      'orphanThreshold',
+      'safetyMargin',
+      'gcLockTtl',
+      'crashWindow',
+      'maxLoopBlock',
+    ]
+    const nothing = Object.fromEntries(
+      [...names, 'maxRecoveries', 'recoveryRate'].map((name) => [name, null]),
+    )
+    expect(resolved(nothing as Times)).toEqual(resolved({}))
   })
 
   it.each([
@@ -154,8 +174,8 @@ describe('the times of a monitor, at their limits', () => {
   })
 
   it('let a job that kills its processes be found out: crashWindow', async () => {
-    const monitor = { maxRecoveries: 2, recoveryBackoff: 2_000, crashWindow: 12_080 }
-    expect(refusalOf({ ...edge, ...monitor, crashWindow: 12_079 })).toContain('at least 12080')
+    const monitor = { maxRecoveries: 2, recoveryBackoff: 2_000, crashWindow: 12_082 }
+    expect(refusalOf({ ...edge, ...monitor, crashWindow: 12_081 })).toContain('at least 12082')
     await fixture.started(monitor)
     for (let crash = 1; crash <= 3; crash++) {
       await sql`delete from jobs`.execute(fixture.db)

@@ -31,10 +31,11 @@ local marker, keep, other_id, reason = ARGV[10], tonumber(ARGV[11]), ARGV[12], A
 local FIELDS = 14
 local intact = server() == known
 
-local then_atm, then_stc = 0, 0
+local then_atm, then_stc, then_mark = 0, 0, ''
 for at = FIELDS, #ARGV, 2 do
   if ARGV[at] == 'atm' then then_atm = tonumber(ARGV[at + 1]) end
   if ARGV[at] == 'stc' then then_stc = tonumber(ARGV[at + 1]) end
+  if ARGV[at] == 'holdfast' then then_mark = ARGV[at + 1] end
 end
 
 local function place_of(id)
@@ -80,6 +81,8 @@ local known_starts, held, place = starts_of(id), lock_of(id), place_of(id)
 local lives = purpose == 'keep' or purpose == 'end'
 
 local taker, taken_at = mark_of(id)
+-- What was there when the run began is of an earlier life: a retry by a person may count fetches anew.
+if redis.call('hget', P .. id, 'holdfast') == then_mark then taker = nil end
 if taker == token then starts = math.max(starts, taken_at) end
 -- A recovery has given it to others since: whoever asks this has stood still in between.
 local was_recovered = ours and taker and string.sub(taker, 1, #'holdfast:') == 'holdfast:' and taken_at >= starts
