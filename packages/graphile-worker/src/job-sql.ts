@@ -4,20 +4,32 @@ import type { JobSnapshot } from './payloads.js'
 import type { Run } from './run.js'
 import type { GraphileTables } from './tables.js'
 
+/**
+ * Whether a locked row is of the fetch that counted so many attempts. That one may be superseded meanwhile, of which the
+ * attempts tell where the time of its lock is known: `updated_at` is when the superseding transaction began, which may be
+ * before the fetch.
+ */
+const isFetchOf = (attempts: RawBuilder<unknown>, lockedAt: RawBuilder<unknown>): RawBuilder<boolean> => sql`
+  (jobs.attempts = ${attempts} or ${superseded}
+    or (${lockedAt} is not null and jobs.key is null and jobs.attempts >= jobs.max_attempts))`
+
 /** Whether a row of `jobs` is a fetched job still. */
 const isStill = ({ id, lockId, attempts, lockedAt, renewals }: FetchedJob): RawBuilder<boolean> => sql`
   jobs.id = ${id}::bigint and jobs.locked_by = ${lockId}
-    and (jobs.attempts = ${attempts}::int or ${superseded})
+    and ${isFetchOf(sql`${attempts}::int`, sql`${lockedAt}::bigint`)}
     and ${isLockedSince(sql`${lockedAt}::bigint`, sql`${renewals}`)}`
 
 /** Whether a row of `jobs` is the fetched job still that this row of `listed` says. */
 const isStillListed = (list: string): RawBuilder<boolean> => {
   const of = (column: string) => sql.ref(`${list}.${column}`)
   return sql`
-  jobs.id = ${of('id')} and jobs.locked_by = ${of('lock_id')}
-    and (jobs.attempts = ${of('attempts')} or ${superseded})
+  jobs.id = ${of('id')} and jobs.locked_by = ${of('lock_id')} and ${isFetchOf(of('attempts'), of('locked_at'))}
     and ${isLockedSince(of('locked_at'), of('renewals'))}`
 }
+
+/** Whether a job that is a fetch's still was superseded since. */
+const supersededSince = ({ attempts }: FetchedJob): RawBuilder<boolean> =>
+  sql`(${superseded} or jobs.attempts <> ${attempts}::int)`
 
 /** Fetched jobs as rows: id, lock_id, attempts, locked_at, renewals. */
 const listed = (jobs: readonly FetchedJob[]): RawBuilder<unknown> => sql`
@@ -83,7 +95,7 @@ export async function snapshotJob(
       jobs.priority::int as priority, jobs.attempts::int as attempts, jobs.max_attempts::int as "maxAttempts", jobs.key,
       (select array_agg(flag) from jsonb_object_keys(jobs.flags) as flag) as flags, ${utc('jobs.run_at')} as "runAt",
       ${utc('jobs.created_at')} as "createdAt", jobs.last_error as "lastError",
-      ${superseded} as superseded
+      ${supersededSince(job)} as superseded
     from ${jobs} as jobs join ${tasks} as tasks on tasks.id = jobs.task_id
     left join ${queues} as queues on queues.id = jobs.job_queue_id where ${isStill(job)}`)
   return snapshot
@@ -132,7 +144,7 @@ export async function giveBackJob(run: Run, tables: GraphileTables, job: Fetched
     with unlocked as (
       update ${tables.jobs} as jobs
       set locked_by = null, locked_at = null,
-        attempts = case when ${superseded} then jobs.attempts else jobs.attempts - 1 end,
+        attempts = case when ${supersededSince(job)} then jobs.attempts else jobs.attempts - 1 end,
         run_at = greatest(jobs.run_at, now() + interval '500 milliseconds')
       where ${isStill(job)} returning job_queue_id
     ), freed as (${freed(tables, 'unlocked', [job.lockId])})
@@ -188,7 +200,8 @@ export async function keepLocks(
       select jobs.id, coalesce(jobs.locked_at + interval '1 millisecond' * (running.locked_at - ${lockedAtOf('jobs.locked_at')}
           + ${sql.lit(RENEWAL)} * greatest(0, least(running.renewals,
               (${millis(sql`now()`)} - running.locked_at) / ${sql.lit(RENEWAL)}))), now()) as young
-      from ${jobs} as jobs join running on ${isStillListed('running')} and not ${superseded}
+      from ${jobs} as jobs join running on ${isStillListed('running')}
+        and jobs.attempts = running.attempts and not ${superseded}
       for update of jobs skip locked
     ), kept as (
       update ${jobs} as jobs set locked_at = held.young from held where jobs.id = held.id

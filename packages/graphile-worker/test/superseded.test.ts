@@ -1,6 +1,8 @@
 import { until } from '@holdfast/chaos'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
+import { hasLocalQueue } from './support/graphile.js'
 
 describe('a worker process that is killed', () => {
   let fixture: Fixture
@@ -79,5 +81,24 @@ describe('a worker process that is killed', () => {
     const finished = (await fixture.ledger('finish')).length
     expect(finished).toBeGreaterThanOrEqual(1)
     expect(finished).toBeLessThanOrEqual(2)
+  })
+})
+
+describe('a running job that is replaced by a transaction older than its fetch', () => {
+  it.each(['tracked', 'guarded'] as const)('ends, and its successor runs (%s)', async (task) => {
+    await using fixture = await Fixture.create()
+    const preset = hasLocalQueue ? { worker: { localQueue: { size: 5 } } } : {}
+    const monitor = { orphanThreshold: 60_000 }
+    await fixture.worker({ concurrency: 1, pollInterval: 200, preset: preset as never, monitor })
+    await fixture.db.transaction().execute(async (trx) => {
+      await sql`select now()`.execute(trx)
+      await fixture.add(task, { gate: 'open' }, { jobKey: 'k' })
+      await fixture.started(1)
+      await sql`select from graphile_worker.add_job(${task}, '{"n": 2}'::json, job_key => 'k')`.execute(trx)
+    })
+    await fixture.openGate('open')
+    await until(async () => (await fixture.ledger('finish')).length === 2, { what: 'the successor ends' })
+    await until(async () => (await fixture.jobs()).length === 0 && (await fixture.tasks()).length === 1)
+    expect((await fixture.ledger('start')).map(({ attempts }) => attempts)).toEqual([1, 1])
   })
 })

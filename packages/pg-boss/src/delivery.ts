@@ -1,8 +1,14 @@
-import { PayloadError, PayloadTooLargeError, type RegisterOptions, type TaskHandle } from '@holdfast/core'
+import {
+  ConfigError,
+  PayloadError,
+  PayloadTooLargeError,
+  type RegisterOptions,
+  type TaskHandle,
+} from '@holdfast/core'
 import type { BossJob } from './boss.js'
 import { MAX_RUNTIME } from './check-options.js'
 import { giveBack } from './give-back.js'
-import { type ActiveJob, activeJobs } from './job-sql.js'
+import { type ActiveJob, activeJobs, presentJobs } from './job-sql.js'
 import { patiently } from './patiently.js'
 import { jobRefOf, type TaskPayload } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
@@ -56,12 +62,23 @@ export async function begin<Job extends BossJob>(
     await giveBack(protectedBoss, running, found)
     return jobs.map(async (job): Promise<Beginning<Job>> => ({ kind: 'lost', job }))
   }
+  if (found.length === 0) await checkTable(protectedBoss, name, ids)
   const activeOf = new Map(found.map((active) => [active.id, active]))
   return jobs.map(async (job): Promise<Beginning<Job>> => {
     const active = activeOf.get(job.id)
     const isOurs = active !== undefined && (job.retryCount ?? active.retryCount) === active.retryCount
     return isOurs ? register(protectedBoss, running, { job, active }, options) : { kind: 'lost', job }
   })
+}
+
+/** @throws ConfigError when there are no such jobs: pg-boss 10 would take them for completed */
+async function checkTable({ parts }: ProtectedBoss, name: string, ids: readonly string[]): Promise<void> {
+  const { db, tables } = parts
+  if ((await presentJobs(inDatabase(db), tables, name, ids)).length > 0) return
+  throw new ConfigError(
+    `There is no job ${ids.join(', ')} of queue ${JSON.stringify(name)} in ${tables.jobName}: it was deleted, or pg-boss has ` +
+      'another schema than the adapter. Give both the same: `pgBossAdapter({ schema })`.',
+  )
 }
 
 /** Never rejects. */

@@ -70,6 +70,17 @@ export function existingJobs(
     from ${attemptsTable(attempts)} join ${job} as job on job.name = attempt.name and job.id = attempt.id`)
 }
 
+/** Ids of those of these jobs of a queue that are there, in whatever state. */
+export function presentJobs(
+  run: Run,
+  { job }: BossTables,
+  name: string,
+  ids: readonly string[],
+): Promise<{ id: string }[]> {
+  return run(sql<{ id: string }>`
+    select job.id::text as id from ${job} as job where job.name = ${name} and job.id = any(${ids}::uuid[])`)
+}
+
 /** Which of these queues are there. They stay until the end of the transaction. */
 export async function lockQueues(
   run: Run,

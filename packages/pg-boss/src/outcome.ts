@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import {
   DatabaseError,
   LeaseExpiredError,
@@ -17,6 +18,8 @@ export type Outcome = { readonly result: unknown } | { readonly error: unknown }
  */
 export async function outcomeOf(handler: () => unknown, deliveries: readonly Delivery[]): Promise<Outcome> {
   const over = new AbortController()
+  // Every job of the batch listens.
+  setMaxListeners(0, over.signal)
   const stopped = new Promise<never>((_, reject) => {
     for (const { row } of deliveries) {
       const look = (): void => {

@@ -4,8 +4,8 @@ import { DatabaseError, HoldfastError, LeaseExpiredError } from '@holdfast/core'
 /** Milliseconds between tries while the database is away. */
 const RETRY = 500
 
-/** Postgres's classes of errors that are in the statement: wrong data, a broken constraint, a missing column. */
-const OWN_FAULT = /^(22|23|42)/
+/** Postgres's classes of errors that are in the statement: wrong data, a broken constraint, a missing column, a trigger's. */
+const OWN_FAULT = /^(22|23|42|P0)/
 
 /** Whether a value can't be written into the database, whatever the database's state. */
 export const isOwnFault = (error: unknown): boolean =>

@@ -34,6 +34,7 @@ export async function track<Job extends BossJob, Result>(
   const outcomes: (Outcome | undefined)[] = []
   const lost: BossJob[] = []
   const endedBefore: BossJob[] = []
+  const failed: BossJob[] = []
   for await (const round of rounds(beginnings)) {
     const done = await work(protectedBoss, running, handler, round, {
       perJobResults,
@@ -42,8 +43,17 @@ export async function track<Job extends BossJob, Result>(
     outcomes.push(done.outcome)
     lost.push(...done.lost)
     endedBefore.push(...done.endedBefore)
+    failed.push(...done.failed)
   }
+  // 10 completes all of them, by id: not one that has failed and runs again by now.
+  if (!running.schema.fences) await letGo(protectedBoss, running, failed)
   return tell(protectedBoss, running, outcomes, { lost, endedBefore })
+}
+
+interface Done extends NotEnded {
+  readonly outcome: Outcome | undefined
+  /** By their own retry rules they may run again any moment. */
+  readonly failed: BossJob[]
 }
 
 /** Runs the handler on jobs that begin together, and ends them. */
@@ -53,7 +63,7 @@ async function work<Job extends BossJob, Result>(
   handler: TrackHandler<Job, Result>,
   beginnings: readonly Beginning<Job>[],
   { perJobResults, alone }: { readonly perJobResults: boolean; readonly alone: boolean },
-): Promise<NotEnded & { readonly outcome: Outcome | undefined }> {
+): Promise<Done> {
   const lost: BossJob[] = []
   const ended: Ended[] = []
   const owned: (Delivery<Job> & { readonly own: OwnRow })[] = []
@@ -67,23 +77,39 @@ async function work<Job extends BossJob, Result>(
   const tracked = owned.map(({ job, own }) => trackedJob(job, own.handle))
   const outcome =
     tracked.length === 0 ? undefined : await outcomeOf(() => handler(tracked, undefined as never), owned)
-  const became = await Promise.all(owned.map(({ own }) => own.settle()))
-  lost.push(...owned.flatMap(({ job }, index) => (became[index] === 'lost' ? [job] : [])))
-  const left = owned.filter((_, index) => became[index] === 'open')
-  if (outcome !== undefined && 'error' in outcome) {
-    const end = { kind: 'failed', error: outcome.error } as const
-    for (const delivery of left) {
-      if (await isCutShort(protectedBoss, delivery)) lost.push(delivery.job)
-      else ended.push({ ...delivery, end })
+  const notEnded: NotEnded[] = [await settle(protectedBoss, running, ended)]
+  const failed: BossJob[] = []
+  // One whose transaction is open still must not keep the others' ends.
+  const decided = owned.map(async (delivery) => ({ delivery, became: await delivery.own.settle() }))
+  for await (const round of rounds(decided)) {
+    const left = round.flatMap(({ delivery, became }) => (became === 'open' ? [delivery] : []))
+    lost.push(...round.flatMap(({ delivery, became }) => (became === 'lost' ? [delivery.job] : [])))
+    const ends = await endsOf(left)
+    failed.push(...ends.filter(({ end }) => end.kind === 'failed').map(({ job }) => job))
+    notEnded.push(await settle(protectedBoss, running, ends))
+  }
+  return {
+    ...{ outcome, failed },
+    lost: [...lost, ...notEnded.flatMap(({ lost }) => lost)],
+    endedBefore: notEnded.flatMap(({ endedBefore }) => endedBefore),
+  }
+
+  async function endsOf(left: readonly (typeof owned)[number][]): Promise<Ended[]> {
+    if (outcome === undefined) return []
+    if ('error' in outcome) {
+      const end = { kind: 'failed', error: outcome.error } as const
+      const ends: Ended[] = []
+      for (const delivery of left) {
+        if (await isCutShort(protectedBoss, delivery)) lost.push(delivery.job)
+        else ends.push({ ...delivery, end })
+      }
+      return ends
     }
-  } else if (outcome !== undefined) {
     const { result } = outcome
     const end = { kind: 'completed', output: alone ? result : undefined } as const
     const ends = perJobResults ? perJobEnds(tracked, result) : undefined
-    for (const delivery of left) ended.push({ ...delivery, end: ends?.get(delivery.job.id) ?? end })
+    return left.map((delivery) => ({ ...delivery, end: ends?.get(delivery.job.id) ?? end }))
   }
-  const notEnded = await settle(protectedBoss, running, ended)
-  return { outcome, lost: [...lost, ...notEnded.lost], endedBefore: notEnded.endedBefore }
 }
 
 /** Tells pg-boss what is written already. A failure is told to 12 alone: 10 would write it by id, of whoever has the job. */

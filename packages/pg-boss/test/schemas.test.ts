@@ -1,9 +1,12 @@
 import { until } from '@holdfast/chaos'
+import { TaskMonitor } from '@holdfast/core'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { pgBossAdapter } from '../src/index.js'
 import { makeBoss, type TestBoss } from './support/boss.js'
 import { Fixture } from './support/fixture.js'
+
+const silent = { warn: () => undefined, error: () => undefined }
 
 /** The same in both schemas. */
 const ID = '11111111-2222-4333-8444-555555555555'
@@ -99,5 +102,34 @@ describe('two schemas of pg-boss’s in one database, under the default name', (
     expect(name({ schema: 'tenant', name: 'mine' })).toBe('mine@tenant')
     expect(name({ schema: '"Tenant"' })).toBe('pg-boss@Tenant')
     expect(name({ schema: '"PgBoss"' })).toBe('pg-boss@PgBoss')
+  })
+})
+
+describe('a pg-boss on another schema than its adapter', () => {
+  it.each(['track', 'handOff'] as const)('has no job taken for done (%s)', async (way) => {
+    await using fixture = await Fixture.create()
+    const other = makeBoss({ connectionString: fixture.database.url, schema: 'tenant_b' })
+    const errors: string[] = []
+    other.on('error', (error) => errors.push(String(error)))
+    await other.start()
+    await other.createQueue('q', { name: 'q' })
+    const adapter = pgBossAdapter({ boss: other, db: fixture.db })
+    const monitor = new TaskMonitor({ db: fixture.db, adapters: [adapter], logger: silent })
+    await monitor.start()
+    let runs = 0
+    const handler = async () => void runs++
+    const work = way === 'track' ? adapter.track(handler) : adapter.handOff(handler, { concurrency: 1 })
+    await other.work('q', { pollingIntervalSeconds: 0.5 }, work as never)
+    await other.send('q', { n: 1 }, { id: ID, retryLimit: 0 })
+    const job = () =>
+      sql<{ state: string; output: unknown }>`
+        select state::text as state, output from tenant_b.job where id = ${ID}::uuid`.execute(fixture.db)
+    await until(async () => !['created', 'active'].includes((await job()).rows[0]!.state))
+    const [found] = (await job()).rows
+    expect(found).toMatchObject({ state: 'failed' })
+    expect(JSON.stringify(found!.output)).toContain('pg-boss has another schema than the adapter')
+    expect(runs).toBe(0)
+    await monitor.stop({ drain: 0 })
+    await other.stop({ graceful: false })
   })
 })

@@ -59,6 +59,8 @@ export interface Dialect {
    * was written.
    */
   writeAndReadClock(db: Kysely<unknown>, statement: RawBuilder<unknown>): Promise<number | undefined>
+  /** Runs a write of one row at most. Answers whether it wrote it. */
+  writesOne(db: Kysely<unknown>, statement: RawBuilder<unknown>): Promise<boolean>
   /** Runs `work`; the database ends the transaction from its side when its client falls silent for `ms`. */
   limitSilence<T>(trx: Kysely<unknown>, ms: number, work: () => Promise<T>): Promise<T>
   /** Largest stored payload in bytes that surely fits into one statement. */

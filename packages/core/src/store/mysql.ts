@@ -71,6 +71,10 @@ export const mysql: Dialect = {
     const { rows } = await sql<{ now: number | string }>`select ${nowMs} as now`.execute(db)
     return Number(rows[0]!.now)
   },
+  async writesOne(db, statement) {
+    const { numAffectedRows } = await statement.execute(db)
+    return numAffectedRows === 1n
+  },
   // Only a session setting can do this here; it is put back before anyone else gets the connection.
   async limitSilence(trx, ms, work) {
     const { rows } = await sql<{ old: number | string }>`select @@session.wait_timeout as old`.execute(trx)

@@ -56,6 +56,11 @@ export const postgres: Dialect = {
     const { rows } = await sql<{ now: number }>`${statement} returning ${nowMs} as now`.execute(db)
     return rows[0]?.now
   },
+  // By its rows: a caller's transaction may be another library's, which tells nothing else.
+  async writesOne(db, statement) {
+    const { rows } = await sql`${statement} returning 1 as written`.execute(db)
+    return rows.length === 1
+  },
   async limitSilence(trx, ms, work) {
     const value = String(Math.ceil(ms))
     await sql`select set_config('idle_in_transaction_session_timeout', ${value}, true)`.execute(trx)

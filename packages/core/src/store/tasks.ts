@@ -24,11 +24,15 @@ export async function deleteTasks(
   return inTransaction(store, (inner) => deleteLocked(inner, processId, ids))
 }
 
-async function deleteOne({ db, tables }: Store, processId: string, id: string): Promise<Set<string>> {
-  const { numAffectedRows } = await sql`
+async function deleteOne(
+  { db, dialect, tables }: Store,
+  processId: string,
+  id: string,
+): Promise<Set<string>> {
+  const statement = sql`
     delete from ${tables.tasks}
-    where process_id = ${processId} and id = ${id} and claim_token is null`.execute(db)
-  return new Set(numAffectedRows === 1n ? [id] : [])
+    where process_id = ${processId} and id = ${id} and claim_token is null`
+  return new Set((await dialect.writesOne(db, statement)) ? [id] : [])
 }
 
 /** Locks in primary-key order first, so that two batches can't wait for each other. */
