@@ -168,6 +168,21 @@ describe('a job that its process took back', () => {
     expect(await fixture.crashes()).toEqual([])
   })
 
+  it('or that was recovered, is its next run’s alone when a person retried it with its counts anew', async () => {
+    const settings = { way: 'handOff', monitor: { ...monitor, maxRecoveries: 0 } } as const
+    await fixture.worker(settings)
+    const job = await fixture.add({ kill: true }, { attempts: 2 })
+    await fixture.started(1)
+    await fixture.worker(settings)
+    await until(async () => (await fixture.places()).failed.includes(job.id), { what: 'quarantined' })
+    await job.updateData({ fail: 'boom' } as never)
+    const anew = { resetAttemptsMade: true, resetAttemptsStarted: true }
+    await job.retry('failed', anew as never)
+    await until(() => fixture.ledger.entries('start', job.id).length === 3, { what: 'tried again' })
+    await until(async () => (await fixture.hash(job.id)).failedReason === 'boom', { what: 'it has failed' })
+    expect((await fixture.places()).failed).toEqual([job.id])
+  })
+
   describe('and others', () => {
     it('who died over asking whose it is lose it to nobody', async () => {
       const victim = await fixture.worker({ settings: HASTY, monitor })

@@ -211,6 +211,34 @@ describe('a batch whose handler completed its jobs in transactions', () => {
     expect([sizes, await effects()]).toEqual([[4, 3], 1])
   })
 
+  it('ends those at once whose transaction is not open still', async () => {
+    for (let n = 0; n < 3; n++) await fixture.add({ n }, { retryLimit: 0 })
+    let finish!: () => void
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    let open: Promise<void> | undefined
+    let runs = 0
+    const handler = adapter.track<{ n: number }>(async (jobs) => {
+      runs += jobs.length
+      const { task } = jobs.find(({ data }) => data.n === 0)!
+      let completed = false
+      open = endIn(task, 'commits', () => {
+        completed = true
+        return finished
+      })
+      await until(() => completed)
+    })
+    await fixture.boss.work('q', { pollingIntervalSeconds: 0.5, batchSize: 3 }, handler as never)
+    await fixture.inState('completed', 2)
+    expect((await fixture.jobs()).filter(({ state }) => state === 'active')).toHaveLength(1)
+    finish()
+    await open
+    await fixture.inState('completed', 3)
+    await stopsAtOnce()
+    expect([runs, await effects()]).toEqual([3, 1])
+  })
+
   it.runIf(!isTen)(
     'with perJobResults, where one did not commit, ends that one as the handler says',
     async () => {
