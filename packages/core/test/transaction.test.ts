@@ -1,36 +1,13 @@
 import { type AnyDatabase, connect, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
-import {
-  CompiledQuery,
-  type DatabaseConnection,
-  Kysely,
-  MysqlDialect,
-  PostgresDialect,
-  sql,
-  type Transaction,
-} from 'kysely'
-import { createPool } from 'mysql2'
-import pg from 'pg'
+import { sql, type Transaction } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type HoldfastError, migrate, TaskMonitor } from '../src/index.js'
 import { fast } from './support/fast.js'
 import { dialect } from './support/sql.js'
 import { createTableQueue, enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
+import { withIsolation } from './support/with-isolation.js'
 
 const undone = new Error('undone')
-
-/** Connections with another default isolation level. */
-function withIsolation(url: string, level: string): AnyDatabase {
-  const isPostgres = dialect.name === 'postgres'
-  const text = `set session ${isPostgres ? 'characteristics as ' : ''}transaction isolation level ${level}`
-  const onCreateConnection = async (connection: DatabaseConnection): Promise<void> => {
-    await connection.executeQuery(CompiledQuery.raw(text))
-  }
-  return new Kysely({
-    dialect: isPostgres
-      ? new PostgresDialect({ pool: new pg.Pool({ connectionString: url }), onCreateConnection })
-      : new MysqlDialect({ pool: createPool({ uri: url }), onCreateConnection }),
-  })
-}
 
 describe('a task that is completed in a transaction of its work’s', () => {
   let database: TestDatabase
