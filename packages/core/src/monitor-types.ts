@@ -42,7 +42,7 @@ export interface MonitorHealth {
   /** What heartbeats go through now: a thread of their own, a reserved connection, or the pool that all share. */
   readonly heartbeatsThrough: 'thread' | 'reserved' | 'pool'
   readonly inFlight: number
-  /** Writes of unknown outcome, transactions that tasks were completed in among them, that are still to be settled. */
+  /** Writes of unknown outcome that heartbeats still settle. */
   readonly unsettled: number
   /** How often each event was emitted. */
   readonly events: Readonly<Partial<Record<MonitorEventName, number>>>

@@ -191,6 +191,7 @@ export class Handle implements TaskHandle {
 
   /** Ends the task because it has run for too long: it is recovered as after a crash. */
   async giveUp(): Promise<void> {
+    await this.#last
     await this.#decide()
     await this.#serially(async () => {
       if (this.#state !== 'open') return

@@ -307,7 +307,7 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** What this process knows of itself, without asking the database. */
   health(): MonitorHealth {
-    const { processId, lease, tasks, doubtful, pending, ended } = this.#membership.current
+    const { processId, lease, tasks, doubtful, ended } = this.#membership.current
     return {
       state: this.#state,
       processId,
@@ -315,7 +315,7 @@ export class TaskMonitor implements AsyncDisposable {
       gapFreeForMs: lease.gapFreeFor(),
       heartbeatsThrough: this.#heartbeat.through,
       inFlight: tasks.size,
-      unsettled: doubtful.size + pending.size,
+      unsettled: doubtful.size,
       events: this.#events.counts(),
     }
   }
