@@ -145,7 +145,7 @@ export class Registrar {
     entry.handle = handle
     const { maxRuntime, onOverdue: action = 'abort' } = options
     if (maxRuntime !== undefined) {
-      entry.limit(maxRuntime, () => this.#overdue(handle, entry, maxRuntime, action))
+      entry.limit(maxRuntime, () => void this.#overdue(handle, entry, maxRuntime, action))
     }
     events.emit('registered', taskEvent(handle))
     return handle
@@ -168,13 +168,14 @@ export class Registrar {
     )
   }
 
-  #overdue(
+  async #overdue(
     handle: Handle,
     entry: InFlight,
     maxRuntime: number,
     action: NonNullable<RegisterOptions['onOverdue']>,
-  ): void {
+  ): Promise<void> {
     const { events } = this.#parts
+    await handle.look()
     if (handle.ended) return
     events.emit('taskOverdue', { ...taskEvent(handle), maxRuntime, action })
     if (action === 'report') return

@@ -95,6 +95,7 @@ export class Sweeper {
     const startedAt = monotonicNow()
     let trustedUntil = acquiredAt + config.gcLockTtl - config.safetyMargin
     let ranOut = false
+    const errors = events.counts().error
 
     /** Renews the lock when it has less than `enough` ms left; false when this sweep must end. */
     const renew = async (enough = config.gcLockTtl / 2): Promise<boolean> => {
@@ -122,7 +123,8 @@ export class Sweeper {
       return AbortSignal.any([signal, AbortSignal.timeout(left)])
     })
     await this.#prune()
-    if (ranOut) {
+    // What has used up the time has mostly said so by itself.
+    if (ranOut && events.counts().error === errors) {
       const { gcLockTtl, safetyMargin } = config
       const why = new Error(
         `gcLockTtl (${gcLockTtl}) - safetyMargin (${safetyMargin}) ms were too few for one step of it`,

@@ -134,6 +134,11 @@ export class Handle implements TaskHandle {
     return !this.open && this.#state !== 'pending'
   }
 
+  /** Looks once what became of the transaction that this was completed in, if it was. */
+  async look(): Promise<void> {
+    await this.#incarnation.pending.ask(this.id).catch(() => undefined) // The database is away: nobody knows.
+  }
+
   /** See `TaskMonitor.settle`. */
   async settle(): Promise<Settled> {
     await this.#last
