@@ -66,7 +66,11 @@ export function fenced<Queue extends TestQueue>(suite: Suite<Queue>, way: Way): 
       await fleet.records.declareDead(worker.processId)
       // So it ends its job before another has it, which must not be an end.
       await fleet.until(() => fleet.aborts(job).length > 0, 'the signal aborts')
-      await fleet.recover(monitor, worker.processId)
+      // An adapter may leave a job to its process for as long as that shows in the queue that it lives.
+      await fleet.until(async () => {
+        await monitor.cleanupOrphanedTasks()
+        return (await fleet.records.tasksOf(worker.processId)).length === 0
+      }, `the tasks of ${worker.processId} are recovered`)
       return { worker, job }
     },
     (it) => {
