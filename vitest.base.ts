@@ -6,9 +6,9 @@ export const integrationTests = defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: [fileURLToPath(new URL('./tooling/chaos/dist/global-setup.js', import.meta.url))],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    expect: { poll: { timeout: 10_000 } },
+    testTimeout: 150_000,
+    hookTimeout: 150_000,
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
   },

@@ -23,7 +23,7 @@ import type {
 import { TIMES } from './times.js'
 import { gateOf } from './work.js'
 
-const PATIENCE = 30_000
+const PATIENCE = 60_000
 
 export interface WorkerStart {
   /** @default the first of the adapter's */

@@ -134,7 +134,8 @@ export class Incarnation {
   async updateProgress(
     ids: readonly string[] = [...this.tasks.keys()].filter((id) => this.tasks.get(id)?.handle !== undefined),
   ): Promise<number> {
-    // The row of one that the caller's transaction ends is locked by that.
+    // The row of one that the caller's transaction ends is locked by that, while it is open.
+    await Promise.all(ids.map((id) => this.pending.ask(id)))
     const own = ids.filter((id) => this.pending.get(id) === undefined)
     const touched = await touchTasks(this.#store, this.processId, own)
     for (const id of own) {

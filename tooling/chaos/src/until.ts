@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
 export interface UntilOptions {
-  /** Milliseconds to wait at most. @default 30000 */
+  /** Milliseconds to wait at most. @default 60000 */
   readonly timeout?: number
   /** What is waited for, for the message when it does not come. */
   readonly what?: string
@@ -10,7 +10,7 @@ export interface UntilOptions {
 /** Asks `condition` until it answers something truthy, and answers that. Throws when the time is over. */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { timeout = 30_000, what = condition.toString() }: UntilOptions = {},
+  { timeout = 60_000, what = condition.toString() }: UntilOptions = {},
 ): Promise<NonNullable<T>> {
   const end = performance.now() + timeout
   for (;;) {
