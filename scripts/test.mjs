@@ -1,43 +1,42 @@
-// npm test: installs, builds, checks, brings up the services once, runs every test, prints how many ran where, and ends
-// with one plain line. `--core` runs the monitor's tests alone, `--db <name>` and `--kysely <version>` on one database
-// and version, `--full` on all of them, `--node <version>` everything that a process loads on that Node. Other arguments go to vitest: `npm test -- packages/core -t paused`.
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+// npm test: installs, builds, checks, runs every test beside the checks, prints how many ran where and what took
+// longest, and ends with one plain line. Servers are brought up by the tests that need them, each once.
+//   --core            the monitor's tests alone
+//   --db, --kysely    ... on one database, one version
+//   --full            on all of them, whatever `npm test` leaves out
+//   --part 3/6        a part of them; parts take equally long
+//   --node 24         on that Node, the newest of each queue
+//   --measure         writes down how long each file took, which the parts go by
+// Other arguments go to vitest: `npm test -- packages/core -t paused`.
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { build, exitCode, install, pnpm, root, run } from './workspace.mjs'
+import { build, exitCode, install, pnpm, root } from './workspace.mjs'
 
 const { own, rest } = split(process.argv.slice(2))
+const part = partOf(own.part)
 const one = own.db !== undefined || own.kysely !== undefined
 const projects = chosenProjects()
 await install()
 await build()
-if (projects.length === 0 && rest.length === 0) await run(...pnpm('check'))
+const isWhole = projects.length === 0 && rest.length === 0
+const checks = isWhole && (part?.index ?? 1) === 1 ? check() : Promise.resolve(true)
 const node = own.node === undefined ? process.execPath : await installedNode(own.node)
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'))
-const report = join(folder, 'counts.json')
-const { startServices } = await import('@holdfast/services')
-const needed =
-  own.db === undefined ? ['postgres', 'postgres@14', 'pgbouncer', 'mariadb', 'mysql', 'redis'] : [own.db]
-const services = await startServices(needed, { log: (line) => console.error(line) })
-let code
-try {
-  const reporters = ['--reporter=default', `--reporter=${root}/scripts/count-reporter.mjs`]
-  const chosen = projects.flatMap((project) => ['--project', project])
-  const vitest = `${root}/node_modules/vitest/vitest.mjs`
-  code = await exitCode(node, [vitest, 'run', ...reporters, ...chosen, ...rest], {
-    env: {
-      ...services.urls,
-      HOLDFAST_TEST_COUNTS: report,
-      ...(own.full || one ? { HOLDFAST_TEST_FULL: '1' } : {}),
-    },
-  })
-} finally {
-  await services.stop()
-}
-process.exitCode = summarize(code)
+const report = join(folder, 'report.json')
+const reporters = ['--reporter=default', `--reporter=${root}/testing/reporter.ts`]
+const chosen = projects.flatMap((project) => ['--project', project])
+const shard = part === undefined ? [] : [`--shard=${part.index}/${part.count}`]
+const vitest = `${root}/node_modules/vitest/vitest.mjs`
+const code = await exitCode(node, [vitest, 'run', ...reporters, ...chosen, ...shard, ...rest], {
+  env: {
+    HOLDFAST_TEST_REPORT: report,
+    ...(own.full || one ? { HOLDFAST_TEST_FULL: '1' } : {}),
+  },
+})
+process.exitCode = summarize(code, await checks)
 
 function chosenProjects() {
   if (one) return [`core on ${own.db ?? '*'}, kysely ${own.kysely ?? '*'}`]
@@ -45,6 +44,22 @@ function chosenProjects() {
   const queues = ['graphile-worker 0.18.0', 'bee-queue 2.0.0', 'bullmq 6.7.0', 'pg-boss 12.38.0']
   const newest = ['core on postgres, *', ...queues.map((queue) => `${queue} on postgres`)]
   return own.node === undefined || rest.some((arg) => arg.startsWith('--project')) ? [] : newest
+}
+
+/** Types, lint and packages, beside the tests and behind them. Answers whether all is well; says at once what isn't. */
+async function check() {
+  const [command, args] = pnpm('check')
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1' }
+  const started = performance.now()
+  const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text) => (output += text))
+  const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve))
+  const seconds = Math.round((performance.now() - started) / 1_000)
+  console.error(code === 0 ? `Types, lint and packages are fine (${seconds} s)` : output)
+  return code === 0
 }
 
 /** Another Node than the one that runs this, from npm: its path. */
@@ -63,6 +78,8 @@ function split(args) {
   const options = {
     core: { type: 'boolean' },
     full: { type: 'boolean' },
+    measure: { type: 'boolean' },
+    part: { type: 'string' },
     db: { type: 'string' },
     kysely: { type: 'string' },
     node: { type: 'string' },
@@ -80,7 +97,14 @@ function split(args) {
   return { own, rest: given.filter((_, index) => !ours.has(index)) }
 }
 
-function summarize(exit) {
+function partOf(text) {
+  if (text === undefined) return undefined
+  const [index, count] = /^(\d+)\/(\d+)$/.exec(text)?.slice(1).map(Number) ?? []
+  if (!(index >= 1 && index <= count)) throw new Error(`--part must be like 3/6: ${text}`)
+  return { index, count }
+}
+
+function summarize(exit, isChecked) {
   let result
   try {
     result = JSON.parse(readFileSync(report, 'utf8'))
@@ -102,8 +126,43 @@ function summarize(exit) {
   for (const [test, where] of Object.entries(result.skipped))
     console.log(`skipped on ${where.join('; ')}: ${test}`)
   for (const [project, files] of Object.entries(result.leftOut))
-    console.log(`left to test:full on ${project}: ${files.join(', ')}`)
+    if (files.length > 0) console.log(`left to test:full on ${project}: ${files.join(', ')}`)
+  if (result.legsLeft.length > 0) console.log(`left to test:full: ${result.legsLeft.join('; ')}`)
+  printSlowest(result.times)
+  if (own.measure) writeDown(result.times)
   if (result.unhandled > 0) console.log(`${result.unhandled} errors outside of any test`)
-  console.log(`${total.passed} passed, ${total.failed + result.unhandled} failed`)
-  return total.passed === 0 ? 1 : exit
+  if (!isChecked) console.log('types, lint or packages are not fine: what is wrong is printed above')
+  console.log(`${total.passed} passed, ${total.failed + result.unhandled + (isChecked ? 0 : 1)} failed`)
+  return total.passed === 0 || !isChecked ? 1 : exit
+}
+
+/** Where the time goes: whoever adds a suite takes its minutes from another. */
+function printSlowest(times) {
+  const perLeg = {}
+  for (const { project, seconds } of times) perLeg[project] = (perLeg[project] ?? 0) + seconds
+  const print = (what, entries) => {
+    console.log(`\nThe slowest ${what}, in seconds that others ran beside:`)
+    for (const { name, seconds } of entries.sort((a, b) => b.seconds - a.seconds).slice(0, 10))
+      console.log(`${Math.round(seconds).toString().padStart(6)}  ${name}`)
+  }
+  const files = times.map(({ project, file, seconds }) => ({ name: `${file} (${project})`, seconds }))
+  print('files', files)
+  print(
+    'legs',
+    Object.entries(perLeg).map(([name, seconds]) => ({ name, seconds })),
+  )
+  console.log('')
+}
+
+function writeDown(times) {
+  const path = `${root}/testing/times.json`
+  const known = JSON.parse(readFileSync(path, 'utf8'))
+  for (const { project, file, seconds } of times) {
+    known[project] ??= {}
+    known[project][file] = Math.round(seconds)
+  }
+  const sorted = Object.entries(known)
+    .sort()
+    .map(([project, files]) => [project, Object.fromEntries(Object.entries(files).sort())])
+  writeFileSync(path, `${JSON.stringify(Object.fromEntries(sorted), null, 2)}\n`)
 }

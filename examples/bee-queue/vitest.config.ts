@@ -1,1 +1,1 @@
-export { integrationTests as default } from '../../vitest.base.js'
+export { integrationTests as default } from '../../testing/base.js'

@@ -1,3 +1,3 @@
-import { kitOn } from '../../vitest.legs.js'
+import { onLeg } from '../../testing/legs.js'
 
-export default kitOn({ db: process.env.HOLDFAST_TEST_DB ?? 'postgres' })
+export default onLeg('kit', process.env.HOLDFAST_TEST_DB)

@@ -1,5 +1,3 @@
-import { beeOn } from '../../vitest.legs.js'
+import { onLeg } from '../../testing/legs.js'
 
-const { HOLDFAST_TEST_DB: db = 'postgres', HOLDFAST_TEST_BEE_QUEUE } = process.env
-
-export default beeOn({ db, bee: HOLDFAST_TEST_BEE_QUEUE === 'bee-queue-1' ? '1.7.1' : '2.0.0' })
+export default onLeg('beeQueue', process.env.HOLDFAST_TEST_DB, process.env.HOLDFAST_TEST_VERSION)

@@ -1,5 +1,3 @@
-import { bullmqOn } from '../../vitest.legs.js'
+import { onLeg } from '../../testing/legs.js'
 
-const { HOLDFAST_TEST_DB: db = 'postgres', HOLDFAST_TEST_BULLMQ } = process.env
-
-export default bullmqOn({ db, bullmq: HOLDFAST_TEST_BULLMQ === 'bullmq-5' ? '5.81.5' : '6.7.0' })
+export default onLeg('bullmq', process.env.HOLDFAST_TEST_DB, process.env.HOLDFAST_TEST_VERSION)

@@ -1,5 +1,3 @@
-import { coreOn } from '../../vitest.legs.js'
+import { onLeg } from '../../testing/legs.js'
 
-const { HOLDFAST_TEST_DB: db = 'postgres', HOLDFAST_TEST_KYSELY: kysely = '0.28.19' } = process.env
-
-export default coreOn({ db, kysely })
+export default onLeg('core', process.env.HOLDFAST_TEST_DB, process.env.HOLDFAST_TEST_KYSELY)

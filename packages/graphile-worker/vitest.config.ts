@@ -1,6 +1,3 @@
-import { graphileOn } from '../../vitest.legs.js'
+import { onLeg } from '../../testing/legs.js'
 
-const { HOLDFAST_TEST_DB: db = 'postgres', HOLDFAST_TEST_GRAPHILE_WORKER } = process.env
-const minor = HOLDFAST_TEST_GRAPHILE_WORKER?.split('-')[2]
-
-export default graphileOn({ db, graphile: minor === '16' ? '0.16.6' : minor === '18' ? '0.18.0' : '0.17.3' })
+export default onLeg('graphileWorker', process.env.HOLDFAST_TEST_DB, process.env.HOLDFAST_TEST_VERSION)

@@ -1,3 +1,1 @@
-import { defineConfig } from 'vitest/config'
-
-export default defineConfig({ test: { include: ['test/**/*.test.ts'], testTimeout: 120_000 } })
+export { tests as default } from '../../testing/base.js'

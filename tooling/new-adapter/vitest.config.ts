@@ -1,4 +1,4 @@
 import { defineProject, mergeConfig } from 'vitest/config'
-import { integrationTests } from '../../vitest.base.js'
+import { integrationTests } from '../../testing/base.js'
 
 export default mergeConfig(integrationTests, defineProject({ test: { name: 'new-adapter' } }))

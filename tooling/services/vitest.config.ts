@@ -1,12 +1,4 @@
-import { defineConfig } from 'vitest/config'
+import { defineProject, mergeConfig } from 'vitest/config'
+import { tests } from '../../testing/base.js'
 
-export default defineConfig({
-  test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: 'test/support/fresh-build.ts',
-    // A first run installs or unpacks servers.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
-    maxWorkers: 2,
-  },
-})
+export default mergeConfig(tests, defineProject({ test: { globalSetup: 'test/support/fresh-build.ts' } }))

@@ -7,9 +7,7 @@ import { expect, it } from 'vitest'
 
 const file = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
 
-it('the answers of a killed worker come from the other one, to those who wait', {
-  timeout: 90_000,
-}, async () => {
+it('the answers of a killed worker come from the other one, to those who wait', async () => {
   await using services = await startServices(['redis'], { private: true })
   await using database = await freshDatabase()
   const env = {
@@ -48,9 +46,7 @@ it('the answers of a killed worker come from the other one, to those who wait', 
   expect((await sql`select * from holdfast_processes`.execute(database.db)).rows).toEqual([])
 })
 
-it('random harm to workers and Redis loses no job and doubles none', { timeout: 120_000 }, async ({
-  signal,
-}) => {
+it('random harm to workers and Redis loses no job and doubles none', async ({ signal }) => {
   const { DATABASE_URL, REDIS_URL, HOLDFAST_REDIS_URL, ...env } = process.env // its Redis is to be wiped
   const args = [file('chaos.js'), '--seconds', '12', '--json']
   const run = promisify(execFile)(process.execPath, args, { env, signal })

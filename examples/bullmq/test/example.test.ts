@@ -5,9 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const file = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
 
-it('the results of a killed worker come from the other one, to those who wait', {
-  timeout: 90_000,
-}, async () => {
+it('the results of a killed worker come from the other one, to those who wait', async () => {
   await using services = await startServices(['redis'], { private: true })
   await using database = await freshDatabase()
   const env = {
@@ -37,7 +35,7 @@ it('the results of a killed worker come from the other one, to those who wait', 
   expect((await sql`select * from holdfast_processes`.execute(database.db)).rows).toEqual([])
 })
 
-describe('the worker ends on SIGTERM', { timeout: 60_000 }, () => {
+describe('the worker ends on SIGTERM', () => {
   let services: Services
   beforeAll(async () => {
     services = await startServices(['redis'], { private: true })

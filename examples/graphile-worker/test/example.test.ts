@@ -6,9 +6,7 @@ import { expect, it } from 'vitest'
 
 const file = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
 
-it('the quick start runs every job, also those of a worker that is killed', {
-  timeout: 90_000,
-}, async () => {
+it('the quick start runs every job, also those of a worker that is killed', async () => {
   await using database = await freshDatabase()
   const rows = async (table: string): Promise<unknown[]> =>
     (await sql`select * from ${sql.table(table)}`.execute(database.db)).rows
@@ -27,7 +25,7 @@ it('the quick start runs every job, also those of a worker that is killed', {
   const left = sql`
     select id from graphile_worker.jobs union all select null from holdfast_tasks where job_ref is not null`
   const isDone = async (): Promise<boolean> => (await left.execute(database.db)).rows.length === 0
-  await until(isDone, { what: 'all are done', timeout: 60_000 })
+  await until(isDone, { what: 'all are done' })
   expect(await rows('summaries')).toHaveLength(10)
   expect(await rows('answers')).toHaveLength(10)
   survivor.process.kill('SIGTERM')
@@ -37,9 +35,7 @@ it('the quick start runs every job, also those of a worker that is killed', {
   }
 })
 
-it('random harm to workers and Postgres loses no job and doubles none', { timeout: 180_000 }, async ({
-  signal,
-}) => {
+it('random harm to workers and Postgres loses no job and doubles none', async ({ signal }) => {
   const { DATABASE_URL, ...env } = process.env // the chaos is to stop its own
   const args = [file('chaos.js'), '--seconds', '12', '--json']
   const run = promisify(execFile)(process.execPath, args, { env, signal })

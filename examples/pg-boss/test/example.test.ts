@@ -4,9 +4,7 @@ import { expect, it } from 'vitest'
 
 const file = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
 
-it('the jobs of a killed worker run in the other one, and each report is written once', {
-  timeout: 90_000,
-}, async () => {
+it('the jobs of a killed worker run in the other one, and each report is written once', async () => {
   await using database = await freshDatabase()
   const rows = async (table: string): Promise<{ state?: string }[]> =>
     (await sql<{ state?: string }>`select * from ${sql.table(table)}`.execute(database.db)).rows
@@ -24,7 +22,7 @@ it('the jobs of a killed worker run in the other one, and each report is written
   const jobs = async () => (await rows('pgboss.job')).map(({ state }) => state)
   const isDone = async (): Promise<boolean> =>
     (await rows('holdfast_tasks')).length === 0 && (await jobs()).every((state) => state === 'completed')
-  await until(isDone, { what: 'all are done', timeout: 60_000 })
+  await until(isDone, { what: 'all are done' })
   expect(await jobs()).toHaveLength(25)
   const reports = (await rows('reports')) as { job: string }[]
   expect(reports).toHaveLength(20)

@@ -23,8 +23,6 @@ import type {
 import { TIMES } from './times.js'
 import { gateOf } from './work.js'
 
-const PATIENCE = 60_000
-
 export interface WorkerStart {
   /** @default the first of the adapter's */
   readonly way?: Way
@@ -128,7 +126,11 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
     })
     this.#workers.push(child)
     this.#closing.push(() => child[Symbol.asyncDispose]())
-    const { processId } = await child.message<{ processId: string }>('ready')
+    const { processId } = await child.message<{ processId: string }>('registered')
+    await child.message('ready').catch(async (error) => {
+      // Its first job may have killed it already.
+      if ((await child.exited).signal !== 'SIGKILL') throw error
+    })
     return workerProcess(child, processId)
   }
 
@@ -227,7 +229,7 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
   /** Waits for a condition; says what the queue, the database and the workers show when it does not come true. */
   async until(condition: () => unknown, what: string): Promise<void> {
     try {
-      await until(condition, { what, timeout: this.options.patience ?? PATIENCE })
+      await until(condition, { what, timeout: this.options.patience })
     } catch (error) {
       const [tasks, jobs] = [await this.records.tasks(), await this.queue.probes.list()]
       const outputs = this.#workers.map(({ pid, output }) => ({ pid, output: output.slice(-2_000) }))

@@ -84,8 +84,9 @@ export async function runWorker<Options = any>(
     process.disconnect()
   })
   await monitor.start()
+  process.send?.({ type: 'registered', processId: monitor.processId })
   if (!idle) await worker.work()
-  process.send?.({ type: 'ready', processId: monitor.processId })
+  process.send?.({ type: 'ready' })
 }
 
 /**

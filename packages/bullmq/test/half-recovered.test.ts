@@ -74,8 +74,8 @@ describe('a recovery that dies between taking a job and moving it on', () => {
       monitor: { onCrash: 'quarantine' },
       settings: { stalledInterval: 100, maxStalledCount: 9 },
     })
-    await expect.poll(async () => (await fixture.places()).failed, { timeout: 20_000 }).toEqual([id])
-    await expect.poll(() => fixture.quarantine(), { timeout: 20_000 }).toHaveLength(1)
+    await expect.poll(async () => (await fixture.places()).failed).toEqual([id])
+    await expect.poll(() => fixture.quarantine()).toHaveLength(1)
     expect(fixture.ledger.entries('start')).toHaveLength(1)
   })
 })

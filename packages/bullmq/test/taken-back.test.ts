@@ -63,10 +63,7 @@ describe('a job that its process took back', () => {
   async function takenBack(id: string, token: string): Promise<void> {
     await until(async () => (await lockOf(id)) === token, { what: 'the job is taken back' })
     const left = (): Promise<number> => fixture.client.pttl(`${fixture.keys}${id}:lock`)
-    await until(async () => (await left()) <= HASTY.lockDuration, {
-      timeout: 10_000,
-      what: 'the lock is renewed',
-    })
+    await until(async () => (await left()) <= HASTY.lockDuration, { what: 'the lock is renewed' })
   }
 
   async function runsAgainOnce(victim: Child, job: { id: string }): Promise<void> {

@@ -35,11 +35,11 @@ describe('the locks of jobs that run for long are kept young, so that nobody tak
           where datname = current_database() and wait_event = 'PgSleep'`.execute(db)
           return rows.length > 0
         }
-        await until(isRenewing, { timeout: 90_000 })
+        await until(isRenewing)
         proxy.freeze()
       }
       const renewed = before.map((time) => time + RENEWAL)
-      await until(async () => String(await lockedAt()) === String(renewed), { timeout: 90_000 })
+      await until(async () => String(await lockedAt()) === String(renewed))
       const { rows } = await sql<{ time: Date }>`
       select locked_at as time from graphile_worker._private_job_queues where locked_by is not null`.execute(
         db,

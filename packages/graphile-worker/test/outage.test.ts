@@ -34,7 +34,7 @@ describe('Postgres stopped for longer than the lease while workers run', () => {
       ...(await fixture.jobs()),
       ...(await fixture.tasks()).filter(({ kind }) => kind !== 'guard'),
     ]
-    await until(async () => (await left()).length === 0, { what: 'all is done', timeout: 50_000 })
+    await until(async () => (await left()).length === 0, { what: 'all is done' })
     // What begins after the outage is not told to end because of it.
     await fixture.add('listening', { gate: 'open' })
     await fixture.finished(7)

@@ -70,6 +70,8 @@ describe('a job that ends while the database is away', () => {
 })
 
 describe('a finished job whose end graphile-worker fails to write', () => {
+  // No heartbeat may fail: after that Holdfast would write the end itself, and wait until it can.
+  const monitor = { heartbeatInterval: 3_000, orphanThreshold: 10_000 }
   let fixture: Fixture
   beforeEach(async () => {
     fixture = await Fixture.create()
@@ -88,7 +90,7 @@ describe('a finished job whose end graphile-worker fails to write', () => {
   ]
 
   it('is ended for it while the process lives, and begun by nobody again', async () => {
-    const worker = await fixture.worker({ surviving: true, concurrency: 2, pollInterval: 100 })
+    const worker = await fixture.worker({ surviving: true, concurrency: 2, pollInterval: 100, monitor })
     await fixture.add('guarded')
     await fixture.finished(1)
     // What it comes to: a dead worker, or an error that nobody handled.
@@ -105,7 +107,7 @@ describe('a finished job whose end graphile-worker fails to write', () => {
   it.runIf(locksByWorker)(
     'and whose pool has no worker left after that (as 0.16 leaves it) is ended, and so is the pool',
     async () => {
-      const worker = await fixture.worker({ concurrency: 1 })
+      const worker = await fixture.worker({ concurrency: 1, monitor })
       await fixture.add('guarded')
       await worker.message('worker:fatalError')
       await fixture.openGate('write')
@@ -119,7 +121,7 @@ describe('a finished job whose end graphile-worker fails to write', () => {
     'in a batch (since 0.17), which ends its pool, is ended by recovery, and begun by nobody again',
     async () => {
       const preset = { worker: { completeJobBatchDelay: 0 } }
-      const worker = await fixture.worker({ preset })
+      const worker = await fixture.worker({ preset, monitor })
       await fixture.add('guarded')
       await worker.message('pool:fatalError')
       await worker.message('runnerEnded')
@@ -137,8 +139,8 @@ describe('a finished job whose end graphile-worker fails to write', () => {
   it.runIf(hasLocalQueue)(
     'runs again within seconds in another process, where that ends its own (since 0.17)',
     async () => {
-      const worker = await fixture.worker()
-      const other = await fixture.worker({ concurrency: 1 })
+      const worker = await fixture.worker({ monitor })
+      const other = await fixture.worker({ concurrency: 1, monitor })
       await fixture.add('guarded')
       await fixture.finished(1)
       const { pid } = (await fixture.ledger('finish'))[0]!
@@ -193,7 +195,7 @@ describe('SIGTERM while the application stops its runner itself', () => {
       if (task === 'handed') await until(async () => (await fixture.jobs()).length === 0)
       leaving.process.kill('SIGTERM')
       await leaving.message('runnerStopped')
-      const next = await fixture.worker({ monitor: { orphanThreshold: 3_600_000 } })
+      const next = await fixture.worker({ pollInterval: 500, monitor: { orphanThreshold: 3_600_000 } })
       await fixture.openGate('open')
       await fixture.finished(1)
       await until(async () => (await fixture.jobs()).length === 0)

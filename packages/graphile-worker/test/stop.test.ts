@@ -47,7 +47,7 @@ describe('a worker process that stops', () => {
     await fixture.finished(100)
     leaving.send('stop')
     await leaving.message('stopped')
-    await until(async () => (await fixture.jobs()).length === 0, { timeout: 50_000 })
+    await until(async () => (await fixture.jobs()).length === 0)
     const finishes = await fixture.ledger('finish')
     expect(new Set(finishes.map(({ job }) => job)).size).toBe(300)
     expect(finishes).toHaveLength(300)

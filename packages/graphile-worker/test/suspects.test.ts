@@ -24,19 +24,16 @@ it('a guarded job that kills its processes takes no innocent one along into quar
   // One may finish twice: its process was killed before it could say so.
   const finished = async (): Promise<Set<string>> =>
     new Set((await fixture.ledger('finish')).map(({ job }) => job))
-  await until(
-    async () => {
-      for (const worker of running) {
-        if (!isDown(worker)) continue
-        running.delete(worker)
-        running.add(await fixture.worker(options))
-      }
-      // All of them have been in flight in two dying processes by then.
-      if ((await starts()) >= 2) await fixture.openGate('open').catch(() => undefined)
-      return (await fixture.quarantine()).length > 0 && (await finished()).size === 5
-    },
-    { timeout: 90_000 },
-  )
+  await until(async () => {
+    for (const worker of running) {
+      if (!isDown(worker)) continue
+      running.delete(worker)
+      running.add(await fixture.worker(options))
+    }
+    // All of them have been in flight in two dying processes by then.
+    if ((await starts()) >= 2) await fixture.openGate('open').catch(() => undefined)
+    return (await fixture.quarantine()).length > 0 && (await finished()).size === 5
+  })
   const reason = 'in flight in 3 dying processes, more than maxRecoveries (2) allows'
   expect(await fixture.quarantine()).toEqual([{ jobRef: killer, reason }])
   expect(await finished()).toEqual(new Set(innocents))

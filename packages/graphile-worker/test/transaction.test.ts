@@ -133,9 +133,7 @@ describe('a tracked job at which a person has been', () => {
     await sql`create trigger forget after insert on ledger for each row when (new.what = 'start' and new.attempts = 1)
       execute function forget()`.execute(fixture.db)
     await fixture.add('tracked', { steps }, { maxAttempts: 2 })
-    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null), {
-      timeout: 30_000,
-    })
+    await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
     expect(await fixture.jobs()).toMatchObject([{ attempts: 1, lockedBy: null }])
     await fixture.hurry()
     await fixture.finished(1)

@@ -69,7 +69,7 @@ describe('a named queue', () => {
     const sweeper = await fixture.worker()
     await sql`insert into graphile_worker._private_job_queues (queue_name, locked_by, locked_at)
       values ('wedged', 'worker-gone', now() - interval '1 minute')`.execute(fixture.db)
-    await until(async () => !(await fixture.lockedQueues()).includes('wedged'), { timeout: 90_000 })
+    await until(async () => !(await fixture.lockedQueues()).includes('wedged'))
     expect(await fixture.lockedQueues()).toEqual(['serial'])
     expect(await fixture.ledger('start')).toHaveLength(1)
     expect([holder, sweeper].map(({ process }) => process.exitCode)).toEqual([null, null])

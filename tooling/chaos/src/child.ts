@@ -6,13 +6,19 @@ export interface ChildOptions {
   /** Handed to the script as `process.env.CHILD_OPTIONS`, as JSON. */
   readonly options?: unknown
   readonly env?: Readonly<Record<string, string>>
-  /** Arguments for node. @default stack traces that name the sources, and the leg's Kysely */
+  /** Arguments for node. @default the leg's Kysely, and with HOLDFAST_DEBUG stack traces that name the sources */
   readonly execArgv?: readonly string[]
   /** TypeScript files that the script starts as threads, by their place beside its code. */
   readonly threads?: readonly URL[]
 }
 
-const EXEC_ARGV = ['--enable-source-maps', '--import', new URL('../hooks/kysely.mjs', import.meta.url).href]
+// Source maps cost a child a quarter of its start.
+const EXEC_ARGV = [
+  ...(process.env.HOLDFAST_DEBUG ? ['--enable-source-maps'] : []),
+  ...(process.env.HOLDFAST_TEST_KYSELY
+    ? ['--import', new URL('../hooks/kysely.mjs', import.meta.url).href]
+    : []),
+]
 
 const alive = new Set<ChildProcess>()
 process.once('exit', () => {
@@ -67,7 +73,7 @@ export class Child {
   }
 
   /** Waits for a message that is `wanted`, or has it as `type`. */
-  async message<T = unknown>(wanted: string, timeout = 30_000): Promise<T> {
+  async message<T = unknown>(wanted: string, timeout?: number): Promise<T> {
     const isIt = (message: unknown): boolean =>
       message === wanted ||
       (typeof message === 'object' && message !== null && 'type' in message && message.type === wanted)

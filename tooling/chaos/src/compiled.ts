@@ -61,7 +61,7 @@ function compile(files: readonly string[]): string {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    sourcemap: 'inline',
+    sourcemap: process.env.HOLDFAST_DEBUG ? 'inline' : false,
     sourcesContent: false,
     write: false,
   })

@@ -16,4 +16,4 @@ export {
 export { forbidden, refuseForbidden } from './statement-rules.js'
 export { STEPPED_CLOCK } from './stepped-clock.js'
 export { typeErrors } from './type-errors.js'
-export { type UntilOptions, until } from './until.js'
+export { patience, type UntilOptions, until } from './until.js'

@@ -22,7 +22,7 @@ test.each([
 test('when the demo itself is killed, everything it started goes, too', async () => {
   const { demo, pids, temp } = await demoAt('enqueued')
   demo.process.kill('SIGKILL')
-  await until(() => !pids.some(isRunning), { what: 'all processes are gone', timeout: 10_000 })
+  await until(() => !pids.some(isRunning), { what: 'all processes are gone' })
   await until(() => readdirSync(temp).length === 0, { what: 'the data are gone' })
 })
 

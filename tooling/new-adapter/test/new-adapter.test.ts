@@ -8,7 +8,7 @@ import { makePackage } from '../src/make-package.js'
 
 const workspace = fileURLToPath(new URL('../../../', import.meta.url))
 const here = fileURLToPath(new URL('..', import.meta.url))
-const SHARED = ['tsconfig.base.json', 'tsup.base.ts', 'vitest.base.ts', 'tooling', 'LICENSE']
+const SHARED = ['tsconfig.base.json', 'tsup.base.ts', 'testing', 'tooling', 'LICENSE']
 
 describe('pnpm new:adapter', () => {
   let root: string

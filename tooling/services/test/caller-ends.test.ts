@@ -5,7 +5,7 @@ import { type Ending, startCaller } from './support/caller.js'
 import { leftovers, ownTemp, useTemp } from './support/temp.js'
 
 const NAMES = ['postgres', 'redis']
-const PATIENCE = { timeout: 20_000, interval: 50 }
+const PATIENCE = { timeout: 120_000, interval: 50 }
 
 async function expectNothingLeft(tmp: string): Promise<void> {
   await vi.waitFor(() => expect(leftovers(tmp)).toEqual([]), PATIENCE)
@@ -39,7 +39,7 @@ describe('nothing is left behind when the caller', () => {
     const tmp = ownTemp()
     const caller = startCaller('wait', NAMES, { tmp })
     await vi.waitFor(() => expect(leftovers(tmp).join()).toContain('initdb'), {
-      timeout: 20_000,
+      timeout: 120_000,
       interval: 5,
     })
     caller.process.kill('SIGKILL')

@@ -79,7 +79,7 @@ describe('in front of the Postgres of the same call', () => {
     const attic = databaseOf(url, 'attic')
     expect(await postgresQuery(attic, 'select current_database() as name')).toEqual([{ name: 'attic' }])
     await expect(postgresQuery(databaseOf(url, 'cellar'), 'select 1')).rejects.toThrow('does not exist')
-    await vi.waitFor(() => postgresQuery(url, 'drop database attic'), { timeout: 20_000, interval: 200 })
+    await vi.waitFor(() => postgresQuery(url, 'drop database attic'), { timeout: 120_000, interval: 200 })
   })
 
   test('options in the start-up message are taken and ignored', async () => {
@@ -101,7 +101,7 @@ describe('in front of the Postgres of the same call', () => {
     const pgbouncer = services.get('pgbouncer')
     const before = performance.now()
     await pgbouncer.stop()
-    expect(performance.now() - before).toBeLessThan(5_000)
+    expect(performance.now() - before).toBeLessThan(30_000)
     await expect(client.query('commit')).rejects.toThrow()
     await pgbouncer.start()
     expect(await postgresQuery(url, 'select label from shelves')).toEqual([])
@@ -114,7 +114,7 @@ describe('in front of the Postgres of the same call', () => {
     await pgbouncer.stop()
     await pgbouncer.start()
     await postgres.start()
-    await vi.waitFor(() => clientOf(url).version(), { timeout: 10_000, interval: 100 })
+    await vi.waitFor(() => clientOf(url).version(), { timeout: 120_000, interval: 100 })
   })
 })
 

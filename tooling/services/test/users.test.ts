@@ -31,7 +31,7 @@ test('a caller who is not root starts servers of his own', async ({ skip }) => {
   caller.process.kill('SIGKILL')
   // What was unpacked stays: it is kept for the next time, with the temporary files of a user without a home.
   const left = () => leftovers(tmp).filter((name) => !name.startsWith('cache-of-holdfast-'))
-  await vi.waitFor(() => expect(left()).toEqual([]), { timeout: 20_000, interval: 50 })
+  await vi.waitFor(() => expect(left()).toEqual([]), { timeout: 120_000, interval: 50 })
 })
 
 test('root runs Postgres from a checkout that only root can enter', async ({ skip }) => {

@@ -1,0 +1,46 @@
+import { writeFileSync } from 'node:fs'
+import { relative } from 'node:path'
+import type { Reporter, TestModule } from 'vitest/node'
+import { legsLeft } from './legs.js'
+import { root } from './root.js'
+
+/**
+ * Counts tests per project (a package, or one on a database and a version), says how long each file took and what was
+ * left out, and writes that to the file named by HOLDFAST_TEST_REPORT.
+ */
+export default class TestReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+    const counts: Record<string, Record<string, number>> = {}
+    const skipped: Record<string, string[]> = {}
+    const leftOut: Record<string, string[]> = {}
+    const times: { project: string; file: string; seconds: number }[] = []
+    for (const module of modules) {
+      const project = module.project.name
+      counts[project] ??= { passed: 0, failed: 0, skipped: 0 }
+      const count = counts[project]
+      leftOut[project] ??= leftOutOf(module)
+      const { collectDuration, duration } = module.diagnostic()
+      const seconds = (collectDuration + duration) / 1_000
+      times.push({ project, file: relative(root, module.moduleId), seconds })
+      // A file that can't be loaded, or a hook that throws: its tests never ran.
+      for (const unit of [module, ...module.children.allSuites()]) count.failed! += unit.errors().length
+      for (const test of module.children.allTests()) {
+        const result = test.result()
+        count[result.state] = (count[result.state] ?? 0) + 1
+        if (result.state !== 'skipped') continue
+        const name = result.note ? `${test.fullName}: ${result.note}` : test.fullName
+        skipped[name] = [...(skipped[name] ?? []), project]
+      }
+    }
+    const unhandled = unhandledErrors.length
+    const report = { counts, skipped, leftOut, legsLeft, times, unhandled }
+    writeFileSync(process.env.HOLDFAST_TEST_REPORT!, JSON.stringify(report))
+  }
+}
+
+/** What `npm test` leaves out of a project. */
+function leftOutOf({ project }: TestModule): string[] {
+  const { exclude, env } = project.config
+  const areas = env.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';').map((area) => `conformance: ${area}`) ?? []
+  return [...exclude.filter((file) => file.startsWith('test/')), ...areas]
+}
