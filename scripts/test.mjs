@@ -125,9 +125,10 @@ function summarize(exit, isChecked) {
   // A test that only some databases can run says so in its name.
   for (const [test, where] of Object.entries(result.skipped))
     console.log(`skipped on ${where.join('; ')}: ${test}`)
-  for (const [project, files] of Object.entries(result.leftOut))
-    if (files.length > 0) console.log(`left to test:full on ${project}: ${files.join(', ')}`)
-  if (result.legsLeft.length > 0) console.log(`left to test:full: ${result.legsLeft.join('; ')}`)
+  for (const [project, files] of Object.entries(result.leftOut)) {
+    if (files.length > 0 && (isWhole || project in result.counts))
+      console.log(`left to test:full on ${project}: ${files.join(', ')}`)
+  }
   printSlowest(result.times)
   if (own.measure) writeDown(result.times)
   if (result.unhandled > 0) console.log(`${result.unhandled} errors outside of any test`)

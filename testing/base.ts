@@ -8,6 +8,13 @@ const PER_CORE = 2
 /** Milliseconds after which a test hangs. What is waited for has limits of its own, which go by how busy the machine is. */
 const HANGS = 600_000
 
+/** Whether this run is to leave nothing out. */
+export const full = process.env.HOLDFAST_TEST_FULL !== undefined
+
+/** Patterns of files that `npm test` leaves to `test:full`, to be excluded. */
+export const leftToFull = (files: readonly string[]): string[] =>
+  full ? [] : files.map((file) => `test/${file}.test.ts`)
+
 /** Tests with real processes, on machines that may be busy. */
 export const tests = defineConfig({
   test: {

@@ -2,28 +2,16 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { defineProject, mergeConfig, type UserWorkspaceConfig } from 'vitest/config'
-import { integrationTests } from './base.js'
+import { full, integrationTests, leftToFull } from './base.js'
 import { root } from './root.js'
 import { type Leg, type Suite, suites } from './suites.js'
 
-const full = process.env.HOLDFAST_TEST_FULL !== undefined
-
 type SuiteName = keyof typeof suites
 
-const legs = Object.values(suites as Record<string, Suite>).flatMap((suite) =>
-  suite.legs.map((leg) => ({ suite, leg })),
-)
-const isQuick = ({ leg }: { leg: Leg }): boolean => leg.only?.length !== 0
-
 /** A project of vitest for each leg. */
-export const projects: readonly UserWorkspaceConfig[] = legs
-  .filter((one) => full || isQuick(one))
-  .map(({ suite, leg }) => projectOf(suite, leg))
-
-/** The names of the legs that `npm test` leaves out as a whole. */
-export const legsLeft: readonly string[] = full
-  ? []
-  : legs.filter((one) => !isQuick(one)).map(({ suite, leg }) => suite.name(leg))
+export const projects: readonly UserWorkspaceConfig[] = Object.values(
+  suites as Record<string, Suite>,
+).flatMap((suite) => suite.legs.map((leg) => projectOf(suite, leg)))
 
 /** A suite on one leg, by itself: what vitest runs in the package's folder. */
 export function onLeg(name: SuiteName, db: string | undefined, version?: string): UserWorkspaceConfig {
@@ -35,7 +23,6 @@ export function onLeg(name: SuiteName, db: string | undefined, version?: string)
 function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
   const folder = join(root, 'packages', suite.folder)
   const { only, leaveOut = [], leaveOutAreas = [] } = leg
-  const left = only === undefined ? leaveOut : testsIn(folder).filter((file) => !only.includes(file))
   const areas =
     full || leaveOutAreas.length === 0 ? {} : { HOLDFAST_TESTKIT_LEAVE_OUT: leaveOutAreas.join(';') }
   return mergeConfig(
@@ -44,7 +31,7 @@ function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
       root: folder,
       test: {
         name: suite.name(leg),
-        exclude: full ? [] : left.map((file) => `test/${file}.test.ts`),
+        exclude: leftToFull(only === undefined ? leaveOut : allBut(only, folder)),
         env: {
           HOLDFAST_TEST_DB: leg.db,
           ...(suite.services === undefined ? {} : { HOLDFAST_TEST_SERVICES: suite.services }),
@@ -61,7 +48,9 @@ function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
   )
 }
 
-function testsIn(folder: string): string[] {
+function allBut(some: readonly string[], folder: string): string[] {
+  if (some.length === 0) return ['**/*']
   const files = readdirSync(join(folder, 'test'), { recursive: true, encoding: 'utf8' })
-  return files.flatMap((file) => (file.endsWith('.test.ts') ? file.slice(0, -'.test.ts'.length) : []))
+  const tests = files.flatMap((file) => (file.endsWith('.test.ts') ? file.slice(0, -'.test.ts'.length) : []))
+  return tests.filter((file) => !some.includes(file))
 }

@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
-import type { Reporter, TestModule } from 'vitest/node'
-import { legsLeft } from './legs.js'
+import type { Reporter, TestModule, TestProject, Vitest } from 'vitest/node'
 import { root } from './root.js'
 
 /**
@@ -9,16 +8,20 @@ import { root } from './root.js'
  * left out, and writes that to the file named by HOLDFAST_TEST_REPORT.
  */
 export default class TestReporter implements Reporter {
+  #projects: readonly TestProject[] = []
+
+  onInit({ projects }: Vitest): void {
+    this.#projects = projects
+  }
+
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const counts: Record<string, Record<string, number>> = {}
     const skipped: Record<string, string[]> = {}
-    const leftOut: Record<string, string[]> = {}
     const times: { project: string; file: string; seconds: number }[] = []
     for (const module of modules) {
       const project = module.project.name
       counts[project] ??= { passed: 0, failed: 0, skipped: 0 }
       const count = counts[project]
-      leftOut[project] ??= leftOutOf(module)
       const { collectDuration, duration } = module.diagnostic()
       const seconds = (collectDuration + duration) / 1_000
       times.push({ project, file: relative(root, module.moduleId), seconds })
@@ -33,14 +36,15 @@ export default class TestReporter implements Reporter {
       }
     }
     const unhandled = unhandledErrors.length
-    const report = { counts, skipped, leftOut, legsLeft, times, unhandled }
+    const leftOut = Object.fromEntries(this.#projects.map((project) => [project.name, leftOutOf(project)]))
+    const report = { counts, skipped, leftOut, times, unhandled }
     writeFileSync(process.env.HOLDFAST_TEST_REPORT!, JSON.stringify(report))
   }
 }
 
 /** What `npm test` leaves out of a project. */
-function leftOutOf({ project }: TestModule): string[] {
-  const { exclude, env } = project.config
+function leftOutOf({ config: { exclude, env } }: TestProject): string[] {
   const areas = env.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';').map((area) => `conformance: ${area}`) ?? []
-  return [...exclude.filter((file) => file.startsWith('test/')), ...areas]
+  const files = exclude.filter((file) => file.startsWith('test/'))
+  return files.includes('test/**/*.test.ts') ? ['everything'] : [...files, ...areas]
 }

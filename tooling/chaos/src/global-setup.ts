@@ -10,10 +10,11 @@ interface TestProject {
  * calls it for the projects that have a file to run, one after the other, so that each server is started once.
  */
 export default async function setup({ config }: TestProject): Promise<() => Promise<void>> {
-  const database = config.env?.HOLDFAST_TEST_DB
+  const database = config.env?.HOLDFAST_TEST_DB ?? 'postgres'
   const more = config.env?.HOLDFAST_TEST_SERVICES?.split(',') ?? []
-  const databases = database === undefined ? ['postgres'] : servicesOf(legDatabase(database))
-  const services = await startServices([...databases, ...more])
+  // Only beside the newest Postgres has another one a variable that says its version.
+  const newest = database.startsWith('postgres') ? ['postgres'] : []
+  const services = await startServices([...newest, ...servicesOf(legDatabase(database)), ...more])
   Object.assign(process.env, services.urls)
   return () => services.stop()
 }

@@ -1,0 +1,3 @@
+import { transactionCases } from './support/transaction-cases.js'
+
+transactionCases('handOff')
