@@ -141,7 +141,7 @@ export interface AdapterTestOptions<Queue extends TestQueue = TestQueue> {
    * little new. @default HOLDFAST_TESTKIT_LEAVE_OUT, separated by `;`
    */
   readonly leaveOut?: readonly string[]
-  /** Milliseconds to wait at most for what must happen. @default 60000 */
+  /** Milliseconds to wait at most for what must happen, on a machine with nothing else to do; on a busy one longer. @default 90000 */
   readonly patience?: number
   /** Called for each area of tests. */
   setup(context: SetupContext): Promise<Queue>
