@@ -10,7 +10,7 @@ export interface Timed {
 const UNKNOWN = 15
 
 /** Seconds below which a file's place doesn't matter: these go project by project, which saves starting processes. */
-const SHORT = 10
+const SHORT = 30
 
 const secondsOf = ({ seconds = UNKNOWN }: Timed): number => seconds
 const nameOf = ({ project, file }: Timed): string => `${project} ${file}`

@@ -46,9 +46,6 @@ const SECOND_VERSION = [
   'a job that kills its process',
 ]
 
-/** What an adapter that recovers in the monitor's transaction shares with the reference adapter. */
-const ATOMIC = ['a recoverer that is killed', 'a recovery that is undone']
-
 /** Areas that are between an adapter and its queue, whatever the monitor's database. */
 const QUEUE_ALONE = [
   ...['the adapter', 'what comes back', 'a job that runs', 'a job that is found'],
@@ -64,13 +61,16 @@ const RENAMES = ['rename', 'quarantine-rename', 'quarantine-codec']
 /** What is checked before a database is asked. */
 const OPTIONS = ['config', 'times', 'codec', 'payload']
 
-/** Statements, migrations and grants: what differs between databases, and between versions of Kysely. */
+/** What goes by times alone, and by which database it is not. */
+const UPKEEP = ['clock', 'steps-sweep', 'unprotected', 'upkeep']
+
+/** Every statement: what differs between databases, and between versions of Kysely. */
 const STATEMENTS = [
   ...['aftermath', 'end-tasks', 'fates', 'heartbeat-facts', 'locks', 'orphans', 'processes', 'register'].map(
     (file) => `store-sql/${file}`,
   ),
   ...['store-sql/statement-rules', 'store-sql/whole-store'],
-  ...['migrate', 'migration-grants', 'migration-sql', 'leg', 'gc-lock', 'steps', 'task-life'],
+  ...['migrate', 'migration-grants', 'migration-sql', 'leg'],
 ]
 
 const core: Suite = {
@@ -83,8 +83,19 @@ const core: Suite = {
   }),
   preloads: ['tooling/chaos/hooks/kysely.mjs'],
   legs: [
-    { db: 'postgres', version: '0.28.19', leaveOut: [...MIGRATIONS, ...RENAMES, 'heartbeat-thread-build'] },
-    { db: 'mariadb', version: '0.29.9', leaveOut: [...PROCESS, ...MIGRATIONS, ...RENAMES, ...OPTIONS] },
+    {
+      db: 'postgres',
+      version: '0.28.19',
+      leaveOut: [
+        ...[...MIGRATIONS, ...RENAMES, 'heartbeat-thread', 'heartbeat-thread-build', 'outage'],
+        ...['steps-sweep', 'upkeep'],
+      ],
+    },
+    {
+      db: 'mariadb',
+      version: '0.29.9',
+      leaveOut: [...PROCESS, ...MIGRATIONS, ...RENAMES, ...OPTIONS, ...UPKEEP],
+    },
     { db: 'mysql', version: '0.28.19', only: STATEMENTS },
     { db: 'postgres@14', version: '0.28.8', only: STATEMENTS },
     { db: 'pgbouncer', version: '0.29.9', only: STATEMENTS },
@@ -100,8 +111,9 @@ const kit: Suite = {
   installed: '',
   env: () => ({}),
   legs: [
-    { db: 'postgres', version: '' },
+    // On Postgres the adapters go through it.
     { db: 'mysql', version: '', only: ['memory'], leaveOutAreas: QUEUE_ALONE },
+    { db: 'postgres', version: '', only: [] },
     { db: 'mariadb', version: '', only: [] },
     { db: 'pgbouncer', version: '', only: [] },
   ],
@@ -144,7 +156,7 @@ const bullmq: Suite = {
         ...['taken-back', 'transaction-hand-off', 'zombie'],
       ],
     },
-    { db: 'mysql', version: '5.81.5', only: ['conformance', 'stalled'], leaveOutAreas: SECOND_VERSION },
+    { db: 'mysql', version: '5.81.5', only: ['conformance'], leaveOutAreas: SECOND_VERSION },
     { db: 'mariadb', version: '6.7.0', only: [] },
   ],
 }
@@ -163,23 +175,13 @@ const graphileWorker: Suite = {
       db: 'postgres',
       version: '0.18.0',
       leaveOut: [
-        ...['exhausted', 'long-job', 'outage', 'pause', 'stray-jobs', 'surroundings', 'suspects'],
-        ...['transaction-hand-off', 'upgrade', 'upkeep'],
+        ...['exhausted', 'long-job', 'options', 'outage', 'pause', 'settle', 'stop', 'stray-jobs'],
+        ...['superseded', 'surroundings', 'suspects', 'tenants', 'transaction-hand-off', 'upgrade', 'upkeep'],
       ],
-      leaveOutAreas: ATOMIC,
+      leaveOutAreas: CONTRACT,
     },
-    {
-      db: 'postgres@14',
-      version: '0.17.3',
-      only: ['conformance', 'expand', 'fence'],
-      leaveOutAreas: SECOND_VERSION,
-    },
-    {
-      db: 'postgres',
-      version: '0.16.6',
-      only: ['conformance', 'start', 'options'],
-      leaveOutAreas: SECOND_VERSION,
-    },
+    { db: 'postgres@14', version: '0.17.3', only: ['expand', 'fence', 'fidelity', 'start'] },
+    { db: 'postgres', version: '0.16.6', only: ['options', 'start', 'track'] },
   ],
 }
 
@@ -201,7 +203,7 @@ const pgBoss: Suite = {
       db: 'postgres',
       version: '12.38.0',
       leaveOut: ['expiry', 'kill', 'schemas', 'stop', 'surroundings'],
-      leaveOutAreas: ATOMIC,
+      leaveOutAreas: CONTRACT,
     },
     {
       db: 'postgres@14',

@@ -71,7 +71,7 @@ describe('a job that ends while the database is away', () => {
 
 describe('a finished job whose end graphile-worker fails to write', () => {
   // No heartbeat may fail: after that Holdfast would write the end itself, and wait until it can.
-  const monitor = { heartbeatInterval: 3_000, orphanThreshold: 10_000 }
+  const monitor = { heartbeatInterval: 3_000, orphanThreshold: 10_000, gcLockTtl: 20_000 }
   let fixture: Fixture
   beforeEach(async () => {
     fixture = await Fixture.create()
