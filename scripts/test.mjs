@@ -7,12 +7,12 @@
 //   --node 24         on that Node, the newest of each queue
 //   --measure         writes down how long each file took, which the parts go by
 // Other arguments go to vitest: `npm test -- packages/core -t paused`.
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { constants, setPriority, tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { build, exitCode, install, pnpm, root } from './workspace.mjs'
+import { build, exitCode, install, pnpm, quietly, root } from './workspace.mjs'
 
 const { own, rest } = split(process.argv.slice(2))
 const part = partOf(own.part)
@@ -48,15 +48,8 @@ function chosenProjects() {
 
 /** Types, lint and packages, beside the tests and behind them. Answers whether all is well; says at once what isn't. */
 async function check() {
-  const [command, args] = pnpm('check')
-  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1' }
   const started = performance.now()
-  const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text) => (output += text))
-  const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve))
+  const { code, output } = await quietly(...pnpm('check'), constants.priority.PRIORITY_BELOW_NORMAL)
   const seconds = Math.round((performance.now() - started) / 1_000)
   console.error(code === 0 ? `Types, lint and packages are fine (${seconds} s)` : output)
   return code === 0

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants, setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
@@ -40,6 +41,20 @@ export function exitCode(command, args, { env = {}, stdout = process.stdout } = 
   })
 }
 
+/** Runs a command whose output, stdout and stderr together, is for the caller to show. */
+export function quietly(command, args, priority = constants.priority.PRIORITY_NORMAL) {
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1' }
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    child.on('spawn', () => setPriority(child.pid, priority))
+    let output = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (output += text))
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ code, output }))
+  })
+}
+
 /** pnpm of the version this workspace names, whether it is installed or not. */
 export const pnpm = (...args) => ['npx', ['--yes', packageManager, ...args]]
 
@@ -61,15 +76,7 @@ export async function build(...filters) {
   const selected = filters.map((filter) => `--filter=${filter}`)
   const [command, args] = pnpm('exec', 'turbo', 'run', 'build', '--output-logs=errors-only', ...selected)
   const notice = setTimeout(() => console.error('Building the packages …'), 1_500)
-  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1' }
-  const { code, output } = await new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
-    let output = ''
-    for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding('utf8').on('data', (text) => (output += text))
-    child.on('error', reject)
-    child.on('close', (code) => resolve({ code, output }))
-  })
+  const { code, output } = await quietly(command, args)
   clearTimeout(notice)
   if (code !== 0) throw new Error(`${output}\nThe build failed.`)
 }

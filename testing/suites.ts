@@ -27,7 +27,7 @@ export interface Suite {
 
 /**
  * What one database shows as well as another: the monitor's own process and protocol, its policies, threads and
- * connections. On Postgres all of it runs; on MariaDB, for MySQL's kind, the protocol does.
+ * connections. On Postgres most of it runs; on MariaDB, for MySQL's kind, the protocol does.
  */
 const PROCESS = [
   ...['cap', 'crash-policy', 'isolation'],

@@ -177,6 +177,7 @@ describe('a job that its process took back', () => {
     await job.retry('failed', anew as never)
     await until(() => fixture.ledger.entries('start', job.id).length === 3, { what: 'tried again' })
     await until(async () => (await fixture.places()).failed.includes(job.id), { what: 'it has failed' })
+    expect((await fixture.places()).failed).toEqual([job.id])
     expect(await fixture.hash(job.id)).toMatchObject({ failedReason: 'boom' })
   })
 

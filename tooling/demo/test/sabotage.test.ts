@@ -21,7 +21,7 @@ test('a job that disappears when it is recovered is reported as lost', async () 
       create trigger lose_one after insert on holdfast_recoveries
       for each row execute function lose_one()`.execute(db)
   })
-  expect(result).toMatchObject({ ok: false, jobs: 60, finished: 59, lost: 1 })
+  expect(result).toMatchObject({ ok: false, jobs: 60, finished: 59, lost: 1, recoveredTwice: 0 })
   expect(code).toBe(1)
   expect(stderr).toMatch(/Not as promised: job \d+: lost/)
   expect(stderr).toContain('59 of 60 jobs finished: 1 lost')
