@@ -11,7 +11,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { build, exitCode, install, pnpm, quietly, root } from './workspace.mjs'
 
 const { own, rest } = split(process.argv.slice(2))
@@ -118,12 +118,14 @@ function summarize(exit, isChecked) {
   // A test that only some databases can run says so in its name.
   for (const [test, where] of Object.entries(result.skipped))
     console.log(`skipped on ${where.join('; ')}: ${test}`)
-  for (const [project, files] of Object.entries(result.leftOut)) {
-    if (files.length > 0 && (isWhole || project in result.counts))
-      console.log(`left to test:full on ${project}: ${files.join(', ')}`)
+  for (const [project, what] of Object.entries(result.leftOut)) {
+    if (what !== '' && (isWhole || project in result.counts))
+      console.log(`left to test:full on ${project}: ${what}`)
   }
   printSlowest(result.times)
   if (own.measure) writeDown(result.times)
+  for (const { project, name, message } of result.failures)
+    console.log(`failed on ${project}: ${name}\n${excerpt(message)}`)
   if (result.unhandled > 0) console.log(`${result.unhandled} errors outside of any test`)
   if (!isChecked) console.log('types, lint or packages are not fine: what is wrong is printed above')
   console.log(`${total.passed} passed, ${total.failed + result.unhandled + (isChecked ? 0 : 1)} failed`)
@@ -146,6 +148,12 @@ function printSlowest(times) {
     Object.entries(perLeg).map(([name, seconds]) => ({ name, seconds })),
   )
   console.log('')
+}
+
+/** The beginning of a failure's message: all of it stands further up. */
+function excerpt(message) {
+  const lines = stripVTControlCharacters(message).split('\n').slice(0, 6)
+  return lines.map((line) => `    ${line.slice(0, 240)}`).join('\n')
 }
 
 function writeDown(times) {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig, mergeConfig } from 'vitest/config'
+import { patternOf } from './files.js'
 
 /** Files at a time to each core: tests wait a lot, for leases and for each other's processes. */
 const PER_CORE = 2
@@ -12,8 +13,7 @@ const HANGS = 600_000
 export const full = process.env.HOLDFAST_TEST_FULL !== undefined
 
 /** Patterns of files that `npm test` leaves to `test:full`, to be excluded. */
-export const leftToFull = (files: readonly string[]): string[] =>
-  full ? [] : files.map((file) => `test/${file}.test.ts`)
+export const leftToFull = (files: readonly string[]): string[] => (full ? [] : files.map(patternOf))
 
 /** Tests with real processes, on machines that may be busy. */
 export const tests = defineConfig({

@@ -1,8 +1,8 @@
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { defineProject, mergeConfig, type UserWorkspaceConfig } from 'vitest/config'
 import { full, integrationTests, leftToFull } from './base.js'
+import { testsIn } from './files.js'
 import { root } from './root.js'
 import { type Leg, type Suite, suites } from './suites.js'
 
@@ -48,9 +48,5 @@ function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
   )
 }
 
-function allBut(some: readonly string[], folder: string): string[] {
-  if (some.length === 0) return ['**/*']
-  const files = readdirSync(join(folder, 'test'), { recursive: true, encoding: 'utf8' })
-  const tests = files.flatMap((file) => (file.endsWith('.test.ts') ? file.slice(0, -'.test.ts'.length) : []))
-  return tests.filter((file) => !some.includes(file))
-}
+const allBut = (some: readonly string[], folder: string): string[] =>
+  some.length === 0 ? ['**/*'] : testsIn(folder).filter((file) => !some.includes(file))

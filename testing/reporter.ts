@@ -1,11 +1,12 @@
 import { writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import type { Reporter, TestModule, TestProject, Vitest } from 'vitest/node'
+import { nameIn, testsIn } from './files.js'
 import { root } from './root.js'
 
 /**
- * Counts tests per project (a package, or one on a database and a version), says how long each file took and what was
- * left out, and writes that to the file named by HOLDFAST_TEST_REPORT.
+ * Counts tests per project (a package, or one on a database and a version), says what failed, how long each file took
+ * and what was left out, and writes that to the file named by HOLDFAST_TEST_REPORT.
  */
 export default class TestReporter implements Reporter {
   #projects: readonly TestProject[] = []
@@ -18,18 +19,26 @@ export default class TestReporter implements Reporter {
     const counts: Record<string, Record<string, number>> = {}
     const skipped: Record<string, string[]> = {}
     const times: { project: string; file: string; seconds: number }[] = []
+    const failures: { project: string; name: string; message: string }[] = []
     for (const module of modules) {
       const project = module.project.name
       counts[project] ??= { passed: 0, failed: 0, skipped: 0 }
       const count = counts[project]
       const { collectDuration, duration } = module.diagnostic()
       const seconds = (collectDuration + duration) / 1_000
-      times.push({ project, file: relative(root, module.moduleId), seconds })
+      const file = relative(root, module.moduleId)
+      times.push({ project, file, seconds })
+      const tell = (name: string, error: { readonly message: string } | undefined) =>
+        failures.push({ project, name: `${file} > ${name}`, message: error?.message ?? '' })
       // A file that can't be loaded, or a hook that throws: its tests never ran.
-      for (const unit of [module, ...module.children.allSuites()]) count.failed! += unit.errors().length
+      for (const unit of [module, ...module.children.allSuites()]) {
+        count.failed! += unit.errors().length
+        for (const error of unit.errors()) tell(unit.type === 'suite' ? unit.fullName : 'the file', error)
+      }
       for (const test of module.children.allTests()) {
         const result = test.result()
         count[result.state] = (count[result.state] ?? 0) + 1
+        if (result.state === 'failed') tell(test.fullName, result.errors[0])
         if (result.state !== 'skipped') continue
         const name = result.note ? `${test.fullName}: ${result.note}` : test.fullName
         skipped[name] = [...(skipped[name] ?? []), project]
@@ -37,17 +46,20 @@ export default class TestReporter implements Reporter {
     }
     const unhandled = unhandledErrors.length
     const leftOut = Object.fromEntries(this.#projects.map((project) => [project.name, leftOutOf(project)]))
-    const report = { counts, skipped, leftOut, times, unhandled }
+    const report = { counts, failures, skipped, leftOut, times, unhandled }
     writeFileSync(process.env.HOLDFAST_TEST_REPORT!, JSON.stringify(report))
   }
 }
 
-/** What `npm test` leaves out of a project. */
-function leftOutOf({ config }: TestProject): string[] {
-  const { exclude } = config
+/** What `npm test` leaves out of a project: the shorter of "these" and "all but these". */
+function leftOutOf({ config }: TestProject): string {
+  const { exclude, root: folder } = config
   // A project that sets none has none, whatever its type says.
   const env: Partial<Record<string, string>> | undefined = config.env
   const areas = env?.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';').map((area) => `conformance: ${area}`) ?? []
-  const files = exclude.filter((file) => file.startsWith('test/'))
-  return files.includes('test/**/*.test.ts') ? ['everything'] : [...files, ...areas]
+  const left = exclude.flatMap((pattern) => nameIn(pattern) ?? [])
+  if (left.includes('**/*')) return 'everything'
+  const run = testsIn(folder).filter((file) => !left.includes(file))
+  const files = run.length < left.length ? `all but ${run.join(', ')}` : left.join(', ')
+  return [files, ...areas].filter((text) => text !== '').join('; ')
 }
