@@ -48,5 +48,6 @@ function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
   )
 }
 
-const allBut = (some: readonly string[], folder: string): string[] =>
-  some.length === 0 ? ['**/*'] : testsIn(folder).filter((file) => !some.includes(file))
+function allBut(some: readonly string[], folder: string): string[] {
+  return some.length === 0 ? ['**/*'] : testsIn(folder).filter((file) => !some.includes(file))
+}
