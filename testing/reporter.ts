@@ -56,10 +56,12 @@ function leftOutOf({ config }: TestProject): string {
   const { exclude, root: folder } = config
   // A project that sets none has none, whatever its type says.
   const env: Partial<Record<string, string>> | undefined = config.env
-  const areas = env?.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';').map((area) => `conformance: ${area}`) ?? []
+  const areas = env?.HOLDFAST_TESTKIT_LEAVE_OUT
+  const ofConformance = areas === undefined ? [] : [`of conformance ${areas.split(';').join(', ')}`]
   const left = exclude.flatMap((pattern) => nameIn(pattern) ?? [])
+  if (left.length === 0) return ofConformance.join()
   if (left.includes('**/*')) return 'everything'
   const run = testsIn(folder).filter((file) => !left.includes(file))
   const files = run.length < left.length ? `all but ${run.join(', ')}` : left.join(', ')
-  return [files, ...areas].filter((text) => text !== '').join('; ')
+  return [files, ...ofConformance].join('; ')
 }
