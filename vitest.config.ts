@@ -1,16 +1,18 @@
 import { defineConfig } from 'vitest/config'
-import { projects } from './testing/legs.js'
+import { newestAlone, projects } from './testing/legs.js'
 import { TestOrder } from './testing/order.js'
 
 export default defineConfig({
   test: {
-    projects: [
-      'packages/!(adapter-testkit|core|bee-queue|bullmq|graphile-worker|pg-boss)',
-      'testing',
-      'tooling/*',
-      'examples/*/vitest.config.ts',
-      ...projects,
-    ],
+    projects: newestAlone
+      ? [...projects]
+      : [
+          'packages/!(adapter-testkit|core|bee-queue|bullmq|graphile-worker|pg-boss)',
+          'testing',
+          'tooling/*',
+          'examples/*/vitest.config.ts',
+          ...projects,
+        ],
     sequence: { sequencer: TestOrder },
   },
 })

@@ -5,7 +5,7 @@
 //   --full            on all of them, whatever `npm test` leaves out
 //   --part 3/6        a part of them; parts take equally long
 //   --node 24         on that Node, the newest of each queue
-//   --measure         writes down how long each file took, which the parts go by
+//   --measure         with --full: writes down how long each file took, which the parts go by
 // Other arguments go to vitest: `npm test -- packages/core -t paused`.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,6 +16,8 @@ import { build, exitCode, install, pnpm, quietly, root } from './workspace.mjs'
 
 const { own, rest } = split(process.argv.slice(2))
 const part = partOf(own.part)
+const isFiltered = rest.some((arg) => arg === '-t' || arg.startsWith('--testNamePattern'))
+if (own.measure && (!own.full || isFiltered)) throw new Error('--measure goes with --full, and with no -t')
 const one = own.db !== undefined || own.kysely !== undefined
 const projects = chosenProjects()
 await install()
@@ -34,16 +36,14 @@ const code = await exitCode(node, [vitest, 'run', ...reporters, ...chosen, ...sh
   env: {
     HOLDFAST_TEST_REPORT: report,
     ...(own.full || one ? { HOLDFAST_TEST_FULL: '1' } : {}),
+    ...(own.node === undefined ? {} : { HOLDFAST_TEST_NEWEST: '1' }),
   },
 })
 process.exitCode = summarize(code, await checks)
 
 function chosenProjects() {
   if (one) return [`core on ${own.db ?? '*'}, kysely ${own.kysely ?? '*'}`]
-  if (own.core) return ['core on *']
-  const queues = ['graphile-worker 0.18.0', 'bee-queue 2.0.0', 'bullmq 6.7.0', 'pg-boss 12.38.0']
-  const newest = ['core on postgres, *', ...queues.map((queue) => `${queue} on postgres`)]
-  return own.node === undefined || rest.some((arg) => arg.startsWith('--project')) ? [] : newest
+  return own.core ? ['core on *'] : []
 }
 
 /** Types, lint and packages, beside the tests and behind them. Answers whether all is well; says at once what isn't. */
@@ -102,7 +102,8 @@ function summarize(exit, isChecked) {
   try {
     result = JSON.parse(readFileSync(report, 'utf8'))
   } catch (error) {
-    console.error(`vitest left no report: ${error.message}`)
+    console.log(`vitest ended with ${exit} and left no report: ${error.message}`)
+    console.log('0 passed, 1 failed')
     return 1
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -115,8 +116,8 @@ function summarize(exit, isChecked) {
     for (const state of Object.keys(total)) total[state] += count[state]
     if (count.passed + count.failed + count.skipped > 0) console.log(`${project}: ${line(count)}`)
   }
-  // A test that only some databases can run says so in its name.
-  for (const [test, where] of Object.entries(result.skipped))
+  // A test that only some databases or versions can run says so in its name.
+  for (const [test, where] of isFiltered ? [] : Object.entries(result.skipped))
     console.log(`skipped on ${where.join('; ')}: ${test}`)
   for (const [project, what] of Object.entries(result.leftOut)) {
     if (what !== '' && (isWhole || project in result.counts))
@@ -126,10 +127,18 @@ function summarize(exit, isChecked) {
   if (own.measure) writeDown(result.times)
   for (const { project, name, message } of result.failures)
     console.log(`failed on ${project}: ${name}\n${excerpt(message)}`)
-  if (result.unhandled > 0) console.log(`${result.unhandled} errors outside of any test`)
+  for (const error of result.unhandled) console.log(`failed outside of any test:\n${excerpt(error)}`)
   if (!isChecked) console.log('types, lint or packages are not fine: what is wrong is printed above')
-  console.log(`${total.passed} passed, ${total.failed + result.unhandled + (isChecked ? 0 : 1)} failed`)
-  return total.passed === 0 || !isChecked ? 1 : exit
+  total.failed += result.unhandled.length + (isChecked ? 0 : 1)
+  if (total.passed + total.failed === 0) {
+    console.log(`No test was run${own.full ? '' : ': what npm test leaves out is run by npm run test:full'}`)
+    total.failed = 1
+  } else if (exit !== 0 && total.failed === 0) {
+    console.log(`vitest ended with ${exit}, though no test failed: why is printed above`)
+    total.failed = 1
+  }
+  console.log(`${total.passed} passed, ${total.failed} failed`)
+  return total.failed > 0 ? 1 : 0
 }
 
 /** Where the time goes: whoever adds a suite takes its minutes from another. */
@@ -159,7 +168,7 @@ function excerpt(message) {
 function writeDown(times) {
   const path = `${root}/testing/times.json`
   const known = JSON.parse(readFileSync(path, 'utf8'))
-  for (const { project, file, seconds } of times) {
+  for (const { project, file, seconds } of times.filter(({ isWhole }) => isWhole)) {
     known[project] ??= {}
     known[project][file] = Math.round(seconds)
   }

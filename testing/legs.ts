@@ -8,14 +8,30 @@ import { type Leg, type Suite, suites } from './suites.js'
 
 type SuiteName = keyof typeof suites
 
+/** Whether this run is to be of the newest version of each alone, on Postgres: for another Node. */
+export const newestAlone = process.env.HOLDFAST_TEST_NEWEST !== undefined
+
 /** A project of vitest for each leg. */
 export const projects: readonly UserWorkspaceConfig[] = Object.values(
   suites as Record<string, Suite>,
-).flatMap((suite) => suite.legs.map((leg) => projectOf(suite, leg)))
+).flatMap((suite) => legsOf(suite).map((leg) => projectOf(suite, leg)))
+
+function legsOf({ legs }: Suite): readonly Leg[] {
+  return newestAlone ? [{ ...legs[0]!, db: 'postgres', version: versionsOf(legs).at(-1)! }] : legs
+}
+
+/** From the oldest to the newest. */
+function versionsOf(legs: readonly Leg[]): string[] {
+  const { compare } = new Intl.Collator('en', { numeric: true })
+  return [...new Set(legs.map(({ version }) => version))].sort(compare)
+}
 
 /** A suite on one leg, by itself: what vitest runs in the package's folder. */
 export function onLeg(name: SuiteName, db: string | undefined, version?: string): UserWorkspaceConfig {
   const suite: Suite = suites[name]
+  const versions = versionsOf(suite.legs)
+  if (version !== undefined && !versions.includes(version))
+    throw new Error(`The tests of ${suite.folder} know ${versions.join(', ')}, and no ${version}`)
   return projectOf(suite, { db: db ?? 'postgres', version: version ?? suite.installed })
 }
 
@@ -23,6 +39,9 @@ export function onLeg(name: SuiteName, db: string | undefined, version?: string)
 function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
   const folder = join(root, 'packages', suite.folder)
   const { only, leaveOut = [], leaveOutAreas = [] } = leg
+  const files = testsIn(folder)
+  const unknown = [...(only ?? []), ...leaveOut].filter((file) => !files.includes(file))
+  if (unknown.length > 0) throw new Error(`${folder} has no tests named ${unknown.join(', ')}`)
   const areas =
     full || leaveOutAreas.length === 0 ? {} : { HOLDFAST_TESTKIT_LEAVE_OUT: leaveOutAreas.join(';') }
   return mergeConfig(
@@ -31,7 +50,7 @@ function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
       root: folder,
       test: {
         name: suite.name(leg),
-        exclude: leftToFull(only === undefined ? leaveOut : allBut(only, folder)),
+        exclude: leftToFull(only === undefined ? leaveOut : allBut(only, files)),
         env: {
           HOLDFAST_TEST_DB: leg.db,
           ...(suite.services === undefined ? {} : { HOLDFAST_TEST_SERVICES: suite.services }),
@@ -48,6 +67,6 @@ function projectOf(suite: Suite, leg: Leg): UserWorkspaceConfig {
   )
 }
 
-function allBut(some: readonly string[], folder: string): string[] {
-  return some.length === 0 ? ['**/*'] : testsIn(folder).filter((file) => !some.includes(file))
+function allBut(some: readonly string[], files: readonly string[]): readonly string[] {
+  return some.length === 0 ? ['**/*'] : files.filter((file) => !some.includes(file))
 }

@@ -18,7 +18,7 @@ export default class TestReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const counts: Record<string, Record<string, number>> = {}
     const skipped: Record<string, string[]> = {}
-    const times: { project: string; file: string; seconds: number }[] = []
+    const times: { project: string; file: string; seconds: number; isWhole: boolean }[] = []
     const failures: { project: string; name: string; message: string }[] = []
     for (const module of modules) {
       const project = module.project.name
@@ -27,7 +27,7 @@ export default class TestReporter implements Reporter {
       const { collectDuration, duration } = module.diagnostic()
       const seconds = (collectDuration + duration) / 1_000
       const file = relative(root, module.moduleId)
-      times.push({ project, file, seconds })
+      times.push({ project, file, seconds, isWhole: module.ok() })
       const tell = (name: string, error: { readonly message: string } | undefined) =>
         failures.push({ project, name: `${file} > ${name}`, message: error?.message ?? '' })
       // A file that can't be loaded, or a hook that throws: its tests never ran.
@@ -44,7 +44,7 @@ export default class TestReporter implements Reporter {
         skipped[name] = [...(skipped[name] ?? []), project]
       }
     }
-    const unhandled = unhandledErrors.length
+    const unhandled = unhandledErrors.map((error) => (error as Error).stack ?? String(error))
     const leftOut = Object.fromEntries(this.#projects.map((project) => [project.name, leftOutOf(project)]))
     const report = { counts, failures, skipped, leftOut, times, unhandled }
     writeFileSync(process.env.HOLDFAST_TEST_REPORT!, JSON.stringify(report))

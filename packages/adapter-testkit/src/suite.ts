@@ -1,4 +1,5 @@
 import { Fleet } from './fleet.js'
+import type { LeaveOut } from './leave-out.js'
 import { type TestRunner, TIMEOUT } from './runner.js'
 import type { AdapterTestOptions, TestQueue, Way } from './setup.js'
 
@@ -7,18 +8,19 @@ export interface Suite<Queue extends TestQueue = TestQueue> {
   readonly runner: TestRunner
   readonly options: AdapterTestOptions<Queue>
   readonly serverUrl: string
+  readonly leaveOut: LeaveOut
 }
 
 /** An area with a fleet of its own. What happens is arranged once, in `arrange`; the tests look at what came of it. */
 export function area<Queue extends TestQueue, Arranged>(
-  { runner, options, serverUrl }: Suite<Queue>,
+  { runner, options, serverUrl, leaveOut }: Suite<Queue>,
   name: string,
   arrange: (fleet: Fleet<Queue>) => Promise<Arranged>,
   tests: (
     it: (name: string, test: (fleet: Fleet<Queue>, arranged: Arranged) => Promise<void>) => void,
   ) => void,
 ): void {
-  if (leftOut(options).some((start) => name.startsWith(start))) return
+  if (leaveOut.has(name)) return
   runner.describe(name, () => {
     let fleet: Fleet<Queue> | undefined
     let arranged: Arranged
@@ -29,11 +31,6 @@ export function area<Queue extends TestQueue, Arranged>(
     runner.afterAll(() => fleet?.[Symbol.asyncDispose](), TIMEOUT)
     tests((title, test) => runner.it(title, () => test(fleet!, arranged), TIMEOUT))
   })
-}
-
-function leftOut({ leaveOut }: Pick<AdapterTestOptions, 'leaveOut'>): readonly string[] {
-  const names = leaveOut ?? process.env.HOLDFAST_TESTKIT_LEAVE_OUT?.split(';') ?? []
-  return names.map((name) => name.trim()).filter((name) => name !== '')
 }
 
 /** The first of these ways that the adapter has. */

@@ -10,6 +10,7 @@ import { situations } from './areas/situations.js'
 import { stopping } from './areas/stopping.js'
 import { trouble } from './areas/trouble.js'
 import { Fleet } from './fleet.js'
+import { LeaveOut } from './leave-out.js'
 import { type TestRunner, TIMEOUT } from './runner.js'
 import type { AdapterTestOptions, TestQueue } from './setup.js'
 import type { Suite } from './suite.js'
@@ -21,7 +22,7 @@ const ONCE = [contract, capabilities, once, crashPoints, trouble]
  * Defines the conformance tests of an adapter with the functions of your test runner: a suite for each database. Real
  * processes work on the real queue, and are killed.
  *
- * @throws Error when there is no database to run on
+ * @throws Error when there is no database to run on, and for a name in `leaveOut` that no area begins with
  */
 export function testAdapter<Queue extends TestQueue>(
   runner: TestRunner,
@@ -29,10 +30,11 @@ export function testAdapter<Queue extends TestQueue>(
 ): void {
   for (const serverUrl of databasesOf(options)) {
     const { protocol } = new URL(serverUrl)
-    const suite: Suite<Queue> = { runner, options, serverUrl }
+    const suite: Suite<Queue> = { runner, options, serverUrl, leaveOut: new LeaveOut(options) }
     runner.describe(`${options.name} with its monitor on ${protocol.slice(0, -1)}`, () => {
       for (const define of ONCE) define(suite)
       for (const way of options.ways) for (const define of BY_WAY) define(suite, way)
+      suite.leaveOut.check()
       additional(suite)
     })
   }

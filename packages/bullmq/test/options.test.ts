@@ -71,7 +71,7 @@ describe('wrong options', () => {
     }
   })
 
-  it.skipIf(bullmqVersion.startsWith('5.'))('a queue on another backend is refused', () => {
+  it.skipIf(bullmqVersion.startsWith('5.'))('a queue on another backend (of 6) is refused', () => {
     const backend = {
       createPostgresBackend: (bullmq as Record<string, unknown>).createPostgresBackend as never,
     }

@@ -21,12 +21,18 @@ const {
   HOLDFAST_PROPERTY_PATH: path,
 } = process.env
 
+/** Milliseconds for all histories of a test: one takes a tenth of that at most, whatever else the machine does. */
+const limit = (numRuns: number): number => Math.max(180_000, 10_000 * numRuns)
+
+const runsOf = (numRuns: number): number => (runs === undefined ? numRuns : Number(runs))
+
 const parameters = (numRuns: number): fc.Parameters<unknown> => ({
-  numRuns: runs === undefined ? numRuns : Number(runs),
+  numRuns: runsOf(numRuns),
   ...(seed === undefined ? {} : { seed: Number(seed) }),
   ...(path === undefined ? {} : { path }),
-  // Looking for a shorter history that fails too must end.
-  interruptAfterTimeLimit: Number(runs ?? 0) > 100 ? 3_600_000 : 120_000,
+  // Looking for a shorter history that fails too must end. Of one that hangs, or of fewer than asked for, none is well.
+  interruptAfterTimeLimit: limit(runsOf(numRuns)),
+  markInterruptAsFailure: true,
 })
 
 describe('whatever happens in which order, the promises hold', { timeout: 3_700_000 }, () => {

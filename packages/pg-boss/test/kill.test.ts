@@ -33,7 +33,7 @@ describe('a worker process that is killed', () => {
     for (const job of await fixture.jobs()) expect(job).toMatchObject({ retry_count: 1, retry_limit: 2 })
   })
 
-  it.runIf(!isTen)('has workers woken that poll but rarely', async () => {
+  it.runIf(!isTen)('has workers woken that poll but rarely (notified, as 12 can be)', async () => {
     await using notified = await Fixture.create({ queue: { notify: true } })
     const options = {
       boss: { useListenNotify: true },

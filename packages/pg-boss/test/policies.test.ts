@@ -77,17 +77,20 @@ it('a queue that is gone keeps its handed-off job for when it is there again, an
   expect(await fixture.job(id)).toMatchObject({ state: 'retry', data: { n: 1 } })
 })
 
-it.runIf(!isTen)('a handed-off job of a strict order comes next, though the next one has begun', async () => {
-  await fixture.boss.createQueue('p', { name: 'p', policy: 'key_strict_fifo' })
-  const first = await fixture.add({}, { singletonKey: 'k' }, 'p')
-  const payload = await recovering.handOff('p')
-  await fixture.add({}, { singletonKey: 'k' }, 'p')
-  await recovering.fetch('track', 'p')
-  expect(await recovering.recover([payload])).toMatchObject([{ kind: 'requeued' }])
-  expect(await fixture.job(first)).toMatchObject({ state: 'created' })
-})
+it.runIf(!isTen)(
+  'a handed-off job of a strict order (of 12) comes next, though the next one has begun',
+  async () => {
+    await fixture.boss.createQueue('p', { name: 'p', policy: 'key_strict_fifo' })
+    const first = await fixture.add({}, { singletonKey: 'k' }, 'p')
+    const payload = await recovering.handOff('p')
+    await fixture.add({}, { singletonKey: 'k' }, 'p')
+    await recovering.fetch('track', 'p')
+    expect(await recovering.recover([payload])).toMatchObject([{ kind: 'requeued' }])
+    expect(await fixture.job(first)).toMatchObject({ state: 'created' })
+  },
+)
 
-it.runIf(!isTen)('a queue with a table of its own is recovered in that', async () => {
+it.runIf(!isTen)('a queue with a table of its own (since 12) is recovered in that', async () => {
   await fixture.boss.createQueue('p', { name: 'p', partition: true })
   const id = await fixture.add({}, {}, 'p')
   const payload = await recovering.handOff('p')

@@ -1,4 +1,4 @@
-import { patience, until } from '@holdfast/chaos'
+import { until } from '@holdfast/chaos'
 import { type TaskHandle, TaskMonitor } from '@holdfast/core'
 import { sql, type Transaction } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -12,7 +12,7 @@ type Job = { readonly id: string; readonly task: TaskHandle }
 type Fate = 'commits' | 'throws' | 'is refused'
 
 /** Longer than any test: what waits for it, fails. */
-const DRAIN = 60_000
+const DRAIN = 300_000
 
 let fixture: Fixture
 let adapter: PgBossAdapter
@@ -85,7 +85,7 @@ async function outcomeOf(
 async function stopsAtOnce(): Promise<void> {
   const before = performance.now()
   await monitor.stop({ drain: DRAIN })
-  expect(performance.now() - before).toBeLessThan(patience(DRAIN / 2))
+  expect(performance.now() - before).toBeLessThan(DRAIN)
   expect(await fixture.tasks()).toEqual([])
 }
 
@@ -240,7 +240,7 @@ describe('a batch whose handler completed its jobs in transactions', () => {
   })
 
   it.runIf(!isTen)(
-    'with perJobResults, where one did not commit, ends that one as the handler says',
+    'with perJobResults (since 12), where one did not commit, ends that one as the handler says',
     async () => {
       const ids: string[] = []
       for (let n = 0; n < 3; n++) ids.push(await fixture.add({ n }, { retryLimit: 0 }))

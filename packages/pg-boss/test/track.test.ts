@@ -153,7 +153,7 @@ describe('a tracked job', () => {
     expect(await states()).toEqual(['completed', 'completed', 'completed'])
   })
 
-  it.runIf(!isTen)('of a worker with perJobResults ends as its handler says', async () => {
+  it.runIf(!isTen)('of a worker with perJobResults (since 12) ends as its handler says', async () => {
     await fixture.boss.createQueue('dead', { name: 'dead' })
     const ids: string[] = []
     for (let n = 0; n < 4; n++) ids.push(await fixture.add({ n }, { deadLetter: 'dead' }))
@@ -172,7 +172,7 @@ describe('a tracked job', () => {
     expect(await fixture.jobs('dead')).toMatchObject([{ data: { n: 2 } }])
   })
 
-  it.runIf(!isTen)('of a transactional worker ends with what pg-boss commits', async () => {
+  it.runIf(!isTen)('of a transactional worker (of 12) ends with what pg-boss commits', async () => {
     const work = async (fail: boolean): Promise<void> => {
       const id = await fixture.add({}, { retryLimit: 0 })
       await fixture.boss.work(

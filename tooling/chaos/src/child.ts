@@ -21,9 +21,15 @@ const EXEC_ARGV = [
 ]
 
 const alive = new Set<ChildProcess>()
-process.once('exit', () => {
+const killAll = (): void => {
   for (const child of alive) child.kill('SIGKILL')
-})
+}
+/** Vitest ends its forks by a signal: those who have children take them along. */
+const terminated = (signal: NodeJS.Signals): void => {
+  killAll()
+  process.kill(process.pid, signal)
+}
+process.once('exit', killAll)
 
 /** A real process to kill, pause and wake. What it sends through `process.send` is kept in order. */
 export class Child {
@@ -44,6 +50,7 @@ export class Child {
       },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
+    if (alive.size === 0) process.once('SIGTERM', terminated)
     alive.add(this.process)
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -54,6 +61,7 @@ export class Child {
     this.exited = new Promise((resolve) => {
       this.process.on('exit', (code, signal) => {
         alive.delete(this.process)
+        if (alive.size === 0) process.off('SIGTERM', terminated)
         resolve({ code, signal })
       })
     })
@@ -87,7 +95,7 @@ export class Child {
         }
         return found
       },
-      { timeout, what: `message '${wanted}' of child ${this.pid}; it wrote:\n${this.#output}` },
+      { timeout, what: () => `message '${wanted}' of child ${this.pid}; it wrote:\n${this.#output}` },
     )) as T
   }
 

@@ -7,7 +7,8 @@ interface TestProject {
 
 /**
  * Vitest's global set-up: brings up what the tests of a project need, unless the environment names it already. Vitest
- * calls it for the projects that have a file to run, one after the other, so that each server is started once.
+ * calls it for the projects that have a file to run (before a part of them is taken), one after the other, so that each
+ * server is started once.
  */
 export default async function setup({ config }: TestProject): Promise<() => Promise<void>> {
   const database = config.env?.HOLDFAST_TEST_DB ?? 'postgres'

@@ -14,7 +14,7 @@ export interface UntilOptions {
   /** Milliseconds to wait at most, on a machine with nothing else to do. @default 90000 */
   readonly timeout?: number | undefined
   /** What is waited for, for the message when it does not come. */
-  readonly what?: string
+  readonly what?: string | (() => string)
 }
 
 /** How many there are to each core that want it, at least 1, over the last minute. */
@@ -34,7 +34,10 @@ export async function until<T>(
     const answer = await condition()
     if (answer) return answer
     const now = performance.now()
-    if (now - start > patience(timeout)) throw new Error(`Not within ${Math.round(now - start)} ms: ${what}`)
+    if (now - start > patience(timeout)) {
+      const missing = typeof what === 'string' ? what : what()
+      throw new Error(`Not within ${Math.round(now - start)} ms: ${missing}`)
+    }
     await delay(Math.max(INTERVAL, PAUSE * (now - asked)))
   }
 }

@@ -47,7 +47,7 @@ describe('heartbeats in SQL', () => {
   })
 
   it.skipIf(onPostgres())(
-    'count as alive in one and the same instant, on connections that count changes',
+    'count as alive in one and the same instant, on connections that count changes (so MySQL’s kind)',
     async () => {
       const frozen = connect(fixture.database.url, 1)
       await sql`set timestamp = 1800000000.123`.execute(frozen)
@@ -66,7 +66,7 @@ describe('heartbeats in SQL', () => {
   )
 
   it.skipIf(onPostgres()).each(['on', 'off'])(
-    'can’t change a column by themselves, explicit_defaults_for_timestamp being %s',
+    'can’t change a column of MySQL’s kind by themselves, explicit_defaults_for_timestamp being %s',
     async (value) => {
       const db = connect(fixture.database.url, 1)
       await sql`set explicit_defaults_for_timestamp = ${sql.raw(value)}`.execute(db)
