@@ -2,6 +2,7 @@ import { until } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 import { PrivateRedis } from './support/private-redis.js'
+import { TIMES } from './support/times.js'
 
 describe('Redis that comes back empty', () => {
   let redis: PrivateRedis
@@ -235,7 +236,9 @@ describe('Redis that restarts with its data', () => {
     fixture.ledger.openGate('open')
     await until(() => fixture.ledger.entries('finish').length === 4)
     const since = performance.now()
-    await until(() => performance.now() - since > 3_000, { what: 'every lease in Redis has long run out' })
+    await until(() => performance.now() - since > 3 * TIMES.orphanThreshold, {
+      what: 'every lease in Redis has long run out',
+    })
     await redis.server.resume()
     await fixture.succeeded(4)
     await fixture.settled()

@@ -4,6 +4,7 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 import { TcpSwitch } from './support/tcp-switch.js'
+import { TIMES } from './support/times.js'
 
 describe('the monitor’s database away', () => {
   let services: Services
@@ -28,7 +29,9 @@ describe('the monitor’s database away', () => {
     await database.stop('immediate')
     const coming = await fixture.add({ result: 3 }, (job) => job.retries(2).timeout(500))
     const since = performance.now()
-    await until(() => performance.now() - since > 4_000, { what: 'every lease has long run out' })
+    await until(() => performance.now() - since > 3 * TIMES.orphanThreshold, {
+      what: 'every lease has long run out',
+    })
     fixture.ledger.openGate('open')
     await fixture.succeeded(1)
     expect(fixture.ledger.entries('start')).toHaveLength(2)

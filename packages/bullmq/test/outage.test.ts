@@ -2,6 +2,7 @@ import { legDatabase, servicesOf, until } from '@holdfast/chaos'
 import { type RunningService, type Services, startServices } from '@holdfast/services'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
+import { TIMES } from './support/times.js'
 
 describe('the monitor’s database away', () => {
   let services: Services
@@ -27,7 +28,9 @@ describe('the monitor’s database away', () => {
     await database.stop('immediate')
     const coming = await fixture.add({ result: 3 })
     const since = performance.now()
-    await until(() => performance.now() - since > 4_000, { what: 'every lease has long run out' })
+    await until(() => performance.now() - since > 3 * TIMES.orphanThreshold, {
+      what: 'every lease has long run out',
+    })
     fixture.ledger.openGate('open')
     await fixture.completed(1)
     expect(fixture.ledger.entries('start')).toHaveLength(2)

@@ -102,7 +102,7 @@ describe('heartbeats on a pool', () => {
     const handler = await hold(db)
     const waiting = hold(db)
     const before = await beatsOf(fixture.db, monitor.processId)
-    const beats = (3 * fast.orphanThreshold) / fast.heartbeatInterval
+    const beats = (1.2 * fast.orphanThreshold) / fast.heartbeatInterval
     await until(async () => (await beatsOf(fixture.db, monitor.processId)) >= before + beats)
     const { events } = monitor.health()
     expect([events.leaseExpired, events.evicted]).toEqual([undefined, undefined])

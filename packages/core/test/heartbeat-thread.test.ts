@@ -5,11 +5,11 @@ import { type Child, compiled, freshDatabase, onPostgres, until } from '@holdfas
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type MonitorHealth, migrate, TaskMonitor, type TaskMonitorOptions } from '../src/index.js'
-import { fast } from './support/fast.js'
+import { mortal } from './support/fast.js'
 import { Fixture } from './support/fixture.js'
 import { enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
 
-const LEASE = fast.orphanThreshold
+const LEASE = mortal.orphanThreshold
 
 describe('a process whose event loop is blocked', () => {
   let fixture: Fixture
@@ -205,7 +205,7 @@ describe('a process whose event loop is blocked', () => {
       new TaskMonitor({
         db: fixture.db,
         adapters: [tableQueueAdapter()],
-        ...fast,
+        ...mortal,
         ...(options as Partial<TaskMonitorOptions>),
       })
     expect(make).toThrow(message)

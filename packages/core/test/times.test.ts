@@ -174,7 +174,7 @@ describe('the times of a monitor, at their limits', () => {
   })
 
   it('let a job that kills its processes be found out: crashWindow', async () => {
-    const monitor = { maxRecoveries: 2, recoveryBackoff: 2_000, crashWindow: 12_082 }
+    const monitor = { orphanThreshold: 1_000, maxRecoveries: 2, recoveryBackoff: 2_000, crashWindow: 12_082 }
     expect(refusalOf({ ...edge, ...monitor, crashWindow: 12_081 })).toContain('at least 12082')
     await fixture.started(monitor)
     for (let crash = 1; crash <= 3; crash++) {

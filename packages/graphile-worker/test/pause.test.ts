@@ -3,6 +3,9 @@ import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
+/** Of a process that is to be taken for dead, though it was not killed. */
+const MORTAL = { orphanThreshold: 1_500 }
+
 describe('a worker process paused for longer than its lease', () => {
   let fixture: Fixture
   beforeEach(async () => {
@@ -11,7 +14,7 @@ describe('a worker process paused for longer than its lease', () => {
   afterEach(() => fixture[Symbol.asyncDispose]())
 
   it('whose handler ends while another runs the job does not take it away from the other', async () => {
-    const zombie = await fixture.worker()
+    const zombie = await fixture.worker({ monitor: MORTAL })
     const job = await fixture.add('guarded', { gate: 'first' }, { queueName: 'serial' })
     await fixture.started(1)
     const survivor = await fixture.worker()
@@ -33,7 +36,7 @@ describe('a worker process paused for longer than its lease', () => {
   it('that had finished a job of a named queue, but not yet said so, does not lock that queue for ever', async () => {
     // graphile-worker's own completion then comes a minute late, by id alone.
     const preset = { worker: { completeJobBatchDelay: 60_000 } }
-    const zombie = await fixture.worker({ preset })
+    const zombie = await fixture.worker({ preset, monitor: MORTAL })
     const first = await fixture.add('guarded', {}, { queueName: 'serial' })
     await fixture.finished(1)
     // Sooner than what is looked after later: ends that graphile-worker failed to write, after two seconds.
@@ -55,7 +58,7 @@ describe('a worker process paused for longer than its lease', () => {
   })
 
   it('takes no job on waking that it could not finish: what its pool still fetches is given back', async () => {
-    const zombie = await fixture.worker({ concurrency: 3, pollInterval: 50 })
+    const zombie = await fixture.worker({ concurrency: 3, pollInterval: 50, monitor: MORTAL })
     await fixture.add('guarded', { gate: 'open' })
     await fixture.started(1)
     zombie.pause()
@@ -76,7 +79,7 @@ describe('a worker process paused for longer than its lease', () => {
   })
 
   it('whose own pool fetches the job again ends neither that run nor the next one', async () => {
-    const zombie = await fixture.worker({ concurrency: 3, pollInterval: 20 })
+    const zombie = await fixture.worker({ concurrency: 3, pollInterval: 20, monitor: MORTAL })
     const id = await fixture.add('guarded', { gate: 'open' })
     await fixture.started(1)
     // It recovers, and runs nothing: only the zombie can fetch the job.
@@ -99,7 +102,7 @@ describe('a worker process paused for longer than its lease', () => {
   })
 
   it('whose handler returns in the moment of waking, before it can know, does not end the run of another', async () => {
-    const zombie = await fixture.worker()
+    const zombie = await fixture.worker({ monitor: MORTAL })
     const id = await fixture.add('guarded', { message: 'go' })
     await fixture.started(1)
     const survivor = await fixture.worker()
@@ -146,7 +149,7 @@ describe('a worker process', () => {
   })
 
   it('whose heartbeats don’t get through for as long as its lease tells tasks that listen', async () => {
-    const worker = await fixture.worker()
+    const worker = await fixture.worker({ monitor: MORTAL })
     await fixture.add('listening', { gate: 'never' }, { maxAttempts: 1 })
     await fixture.started(1)
     await fixture.db.transaction().execute(async (trx) => {

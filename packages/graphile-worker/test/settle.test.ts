@@ -44,7 +44,7 @@ describe('a job that ends while the database is away', () => {
   })
 
   it('is ended all the same when that is away for longer than a lease; who was told to end runs again, unharmed', async () => {
-    const worker = await fixture.worker({ pollInterval: 200 })
+    const worker = await fixture.worker({ pollInterval: 200, monitor: { orphanThreshold: 1_500 } })
     await fixture.add('guarded', { message: 'go' })
     await fixture.add('tracked', { message: 'go' }, { queueName: 'serial' })
     for (const task of ['listening', 'tracked'] as const) await fixture.add(task, { gate: 'open' })

@@ -54,7 +54,7 @@ describe('a tracked job', () => {
     async (_, payload, attempts) => {
       const named = {
         mode: 'track',
-        ...('release' in payload ? {} : { maxRuntime: 2_000, onOverdue: 'recover' }),
+        ...('release' in payload ? {} : { maxRuntime: 6_000, onOverdue: 'recover' }),
       }
       await fixture.worker({ concurrency: 3, pollInterval: 100, adapter: { tasks: { named } } as never })
       const id = await fixture.add('named', { ...payload, first: 'first', gate: 'second' })

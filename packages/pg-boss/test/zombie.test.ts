@@ -4,6 +4,9 @@ import { Fixture } from './support/fixture.js'
 
 const isAwake = (zombie: Child): Promise<unknown> => zombie.message('evicted')
 
+/** Of a process that is to be taken for dead, though it was not killed. */
+const MORTAL = { orphanThreshold: 1_500 }
+
 describe('a worker that stands still for longer than its lease', () => {
   let fixture: Fixture
   beforeEach(async () => {
@@ -12,7 +15,7 @@ describe('a worker that stands still for longer than its lease', () => {
   afterEach(() => fixture[Symbol.asyncDispose]())
 
   it.each(['track', 'handOff'] as const)('can end nothing on waking: others run it (%s)', async (way) => {
-    const zombie = await fixture.worker({ way })
+    const zombie = await fixture.worker({ way, monitor: MORTAL })
     const good = await fixture.add({ gate: 'good', deaf: true, result: 'by whom' })
     const bad = await fixture.add({ gate: 'bad', deaf: true, fail: 'broken' }, { retryLimit: 1 })
     await fixture.started(2)
@@ -37,7 +40,7 @@ describe('a worker that stands still for longer than its lease', () => {
   it('in a batch: what is not its own any more is left alone, the rest of it ends', async () => {
     // Before there is a worker, which would take what is there by then.
     for (let n = 0; n < 3; n++) await fixture.add({ gate: 'open', deaf: true })
-    const zombie = await fixture.worker({ workers: 1, work: { batchSize: 3 } })
+    const zombie = await fixture.worker({ workers: 1, work: { batchSize: 3 }, monitor: MORTAL })
     await fixture.started(3)
     zombie.pause()
     const survivor = await fixture.worker({ workers: 3 })

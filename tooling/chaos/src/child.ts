@@ -6,18 +6,17 @@ export interface ChildOptions {
   /** Handed to the script as `process.env.CHILD_OPTIONS`, as JSON. */
   readonly options?: unknown
   readonly env?: Readonly<Record<string, string>>
-  /** Arguments for node. @default the leg's Kysely, and with HOLDFAST_DEBUG stack traces that name the sources */
+  /** Arguments for node. @default its Kysely, and with HOLDFAST_DEBUG stack traces that name the sources */
   readonly execArgv?: readonly string[]
   /** TypeScript files that the script starts as threads, by their place beside its code. */
   readonly threads?: readonly URL[]
 }
 
-// Source maps cost a child a quarter of its start.
-const EXEC_ARGV = [
+/** @param kysely the version that it is to load; the installed one if it is none or empty */
+const execArgvFor = (kysely: string | undefined): string[] => [
+  // Source maps cost a child a quarter of its start.
   ...(process.env.HOLDFAST_DEBUG ? ['--enable-source-maps'] : []),
-  ...(process.env.HOLDFAST_TEST_KYSELY
-    ? ['--import', new URL('../hooks/kysely.mjs', import.meta.url).href]
-    : []),
+  ...(kysely ? ['--import', new URL('../hooks/kysely.mjs', import.meta.url).href] : []),
 ]
 
 const alive = new Set<ChildProcess>()
@@ -39,15 +38,12 @@ export class Child {
   #output = ''
 
   /** @param script JavaScript, or TypeScript of a package, which is compiled */
-  constructor(script: string | URL, { options, env, execArgv = EXEC_ARGV, threads }: ChildOptions = {}) {
-    this.process = fork(String(script).endsWith('.ts') ? compiled(script, threads) : script, {
-      execArgv: [...execArgv],
-      env: {
-        ...process.env,
-        ...env,
-        HOLDFAST_CHAOS: import.meta.url,
-        CHILD_OPTIONS: JSON.stringify(options ?? {}),
-      },
+  constructor(script: string | URL, { options, env: given, execArgv, threads }: ChildOptions = {}) {
+    const env = { ...process.env, ...given }
+    const kysely = env.HOLDFAST_TEST_KYSELY
+    this.process = fork(String(script).endsWith('.ts') ? compiled(script, threads, kysely) : script, {
+      execArgv: [...(execArgv ?? execArgvFor(kysely))],
+      env: { ...env, HOLDFAST_CHAOS: import.meta.url, CHILD_OPTIONS: JSON.stringify(options ?? {}) },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     if (alive.size === 0) process.once('SIGTERM', terminated)

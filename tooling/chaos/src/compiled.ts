@@ -12,11 +12,16 @@ const known = new Map<string, URL>()
  * its package's `node_modules`, where packages are found.
  *
  * @param beside files that it looks for at run time, beside its code: compiled too
+ * @param kysely the version that it will load, if another than the installed one
  */
-export function compiled(file: string | URL, beside: readonly URL[] = []): URL {
+export function compiled(
+  file: string | URL,
+  beside: readonly URL[] = [],
+  kysely = process.env.HOLDFAST_TEST_KYSELY,
+): URL {
   const files = [file, ...beside].map((one) => (typeof one === 'string' ? one : fileURLToPath(one)))
-  const key = files.join('\n')
-  const url = known.get(key) ?? pathToFileURL(compile(files))
+  const key = [kysely, ...files].join('\n')
+  const url = known.get(key) ?? pathToFileURL(compile(files, kysely || undefined))
   known.set(key, url)
   return url
 }
@@ -24,11 +29,11 @@ export function compiled(file: string | URL, beside: readonly URL[] = []): URL {
 const load = createRequire(import.meta.url)
 
 /**
- * What is compiled into a script, since loading its many files takes longer than all the rest. Not where the leg has
- * another Kysely: `hooks/kysely.mjs` would not see it.
+ * What is compiled into a script, since loading its many files takes longer than all the rest. Not where it
+ * is to load another Kysely: `hooks/kysely.mjs` would not see it.
  */
-function bundled(root: string): Record<string, string> {
-  if (process.env.HOLDFAST_TEST_KYSELY) return {}
+function bundled(root: string, kysely: string | undefined): Record<string, string> {
+  if (kysely !== undefined) return {}
   const built = (name: string, file: string): Record<string, string> => {
     const path = join(root, 'node_modules/@holdfast', file)
     return existsSync(path) ? { [name]: path } : {}
@@ -41,9 +46,9 @@ function bundled(root: string): Record<string, string> {
   }
 }
 
-function compile(files: readonly string[]): string {
+function compile(files: readonly string[], kysely: string | undefined): string {
   const root = packageOf(files[0]!)
-  const leg = process.env.HOLDFAST_TEST_KYSELY || 'installed'
+  const leg = kysely ?? 'installed'
   const cache = join(root, 'node_modules/.cache/holdfast-children', leg)
   const folder = join(cache, relative(root, dirname(files[0]!)))
   // When needed only: children load this module too.
@@ -55,7 +60,7 @@ function compile(files: readonly string[]): string {
     outExtension: { '.js': '.mjs' },
     bundle: true,
     packages: 'external',
-    alias: bundled(root),
+    alias: bundled(root, kysely),
     // `sideEffects: false` is said of the published build; a script may import another for what it does.
     ignoreAnnotations: true,
     platform: 'node',

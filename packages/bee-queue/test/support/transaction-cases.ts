@@ -101,9 +101,9 @@ export function transactionCases(way: 'track' | 'handOff'): void {
         const worker = await fixture.worker({ way, drain: DRAIN, monitor: PATIENT })
         const job = await add('linger', 'commit')
         await until(() => fixture.ledger.entries('completing', job.id).length === 1)
-        // Long enough for several sweeps, and for a lease.
+        // Long enough for several sweeps.
         const since = performance.now()
-        await until(() => performance.now() - since > 1_500, { what: 'a lease is over' })
+        await until(() => performance.now() - since > 1_500, { what: 'several sweeps' })
         expect(starts(job.id)).toBe(1)
         fixture.ledger.openGate(`${fate} ${job.id}`)
         if (way === 'track' || fate === 'roll back') await until(() => starts(job.id) === 2)

@@ -49,7 +49,7 @@ describe('processes in SQL', () => {
     const { seen, lapsed, ...row } = await rowOf('p')
     expect(row).toEqual({
       ...{ state: 'alive', hostname: 'host', pid: 42, label: 'blue', version: '1.2.3', capacity: 5, beat: 0 },
-      ...{ heartbeat_interval_ms: 200, orphan_threshold_ms: 1_000 },
+      ...{ heartbeat_interval_ms: 200, orphan_threshold_ms: fast.orphanThreshold },
     })
     expect(seen - lapsed).toBeGreaterThanOrEqual(999)
     expect(seen - lapsed).toBeLessThanOrEqual(1_001)

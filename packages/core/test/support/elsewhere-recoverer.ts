@@ -2,7 +2,7 @@
 import { childOptions, connect } from '@holdfast/chaos'
 import { TaskMonitor, type TaskMonitorOptions } from '../../src/index.js'
 import { elsewhereAdapter, type Point } from './elsewhere.js'
-import { fast } from './fast.js'
+import { mortal } from './fast.js'
 
 export interface RecovererOptions {
   readonly url: string
@@ -38,7 +38,7 @@ const adapter = elsewhereAdapter(connect(queueUrl, 2), {
     process.kill(process.pid, signal)
   },
 })
-const monitor = new TaskMonitor({ db: connect(url), adapters: [adapter], ...fast, ...options.monitor })
+const monitor = new TaskMonitor({ db: connect(url), adapters: [adapter], ...mortal, ...options.monitor })
 monitor.on('recovered', (event) => send({ type: 'recovered', ...event }))
 monitor.on('recoveryFailed', (event) => send({ type: 'recoveryFailed', ...event }))
 monitor.on('evicted', (event) => send({ type: 'evicted', ...event }))

@@ -2,7 +2,7 @@
 import type { Worker } from 'node:worker_threads'
 import { childOptions, connect, kyselyVersion } from '@holdfast/chaos'
 import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '../../src/index.js'
-import { fast } from './fast.js'
+import { mortal } from './fast.js'
 import { tableQueueAdapter } from './table-queue.js'
 
 export interface HolderOptions {
@@ -14,7 +14,7 @@ export interface HolderOptions {
 
 const { url, refs = [], monitor: overrides }: HolderOptions = childOptions()
 const db = connect(url)
-const monitor = new TaskMonitor({ db, adapters: [tableQueueAdapter()], ...fast, ...overrides })
+const monitor = new TaskMonitor({ db, adapters: [tableQueueAdapter()], ...mortal, ...overrides })
 const send = (message: object): void => void process.send?.(message)
 
 monitor.on('evicted', (event) => send({ type: 'evicted', ...event }))

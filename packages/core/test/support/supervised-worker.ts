@@ -2,7 +2,7 @@
 import { childOptions, connect } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { type JobOutcome, type QueueAdapter, TaskMonitor, type TaskMonitorOptions } from '../../src/index.js'
-import { fast } from './fast.js'
+import { mortal } from './fast.js'
 import { dialect } from './sql.js'
 
 export interface WorkerOptions {
@@ -31,7 +31,7 @@ const adapter: QueueAdapter = {
 
 const { url, concurrency, monitor: overrides }: WorkerOptions = childOptions()
 const db = connect(url)
-const monitor = new TaskMonitor({ db, adapters: [adapter], ...fast, ...overrides })
+const monitor = new TaskMonitor({ db, adapters: [adapter], ...mortal, ...overrides })
 await monitor.start()
 
 const note = (ref: string, what: 'start' | 'end') =>

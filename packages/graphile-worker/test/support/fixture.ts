@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { Child, freshDatabase, requiredUrl, type TestDatabase, until } from '@holdfast/chaos'
+import { Child, foundSoon, freshDatabase, requiredUrl, type TestDatabase, until } from '@holdfast/chaos'
 import { migrate } from '@holdfast/core'
 import type { TaskSpec } from 'graphile-worker'
 import { type RawBuilder, sql } from 'kysely'
@@ -107,6 +107,7 @@ export class Fixture implements AsyncDisposable {
       env,
     })
     this.#children.push(child)
+    foundSoon(child, monitorDatabase)
     return child
   }
 

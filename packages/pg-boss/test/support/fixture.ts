@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { Child, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
+import { Child, foundSoon, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
 import { migrate } from '@holdfast/core'
 import { sql } from 'kysely'
 import { makeBoss, type TestBoss } from './boss.js'
@@ -75,6 +75,7 @@ export class Fixture implements AsyncDisposable {
       env,
     })
     this.#children.push(child)
+    foundSoon(child, this.database)
     await child.message('ready')
     return child
   }

@@ -43,7 +43,7 @@ const monitor = new TaskMonitor({
   db,
   adapters: bosses.map(({ adapter }) => adapter),
   heartbeatInterval: 200,
-  orphanThreshold: 1_500,
+  orphanThreshold: 5_000,
   sweepInterval: 200,
   gcLockTtl: 5_000,
   logger: quiet,

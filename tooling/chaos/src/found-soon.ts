@@ -1,0 +1,23 @@
+import { sql } from 'kysely'
+import type { Child } from './child.js'
+import type { TestDatabase } from './database.js'
+
+/** Milliseconds, and the same as an interval of any database. */
+const LEFT = 1_000
+const SECOND = sql`interval '1' second`
+
+/**
+ * A process may have a lease so long that no pause of a busy machine is taken for its death, and is found soon all the
+ * same once it was killed: what is left of its lease is cut to a second then.
+ */
+export function foundSoon(child: Child, { db, url }: TestDatabase): void {
+  const cut = async (): Promise<void> => {
+    const { signal } = await child.exited
+    if (signal !== 'SIGKILL') return
+    const now = url.startsWith('mysql:') ? sql`utc_timestamp(3)` : sql`clock_timestamp()`
+    await sql`update holdfast_processes set orphan_threshold_ms = ${LEFT}, lease_expires_at = ${now} + ${SECOND}
+      where pid = ${child.pid} and state = 'alive'`.execute(db)
+  }
+  // The test that it was killed by may be over, and the database gone.
+  cut().catch((error) => process.env.HOLDFAST_DEBUG && console.error('lease not cut:', error))
+}
