@@ -11,7 +11,7 @@ import {
   listProcesses,
   releaseProcess,
 } from '../../src/store/processes.js'
-import { fast } from '../support/fast.js'
+import { mortal } from '../support/fast.js'
 import { GoldenStore } from '../support/golden.js'
 import { addProcess, addTask, stateOf } from '../support/rows.js'
 import { dialect, HOUR } from '../support/sql.js'
@@ -40,7 +40,7 @@ describe('processes in SQL', () => {
 
   it('insertProcess makes a process known for one lease and answers the database’s clock', async () => {
     const adapters = [tableQueueAdapter()]
-    const { config } = resolveConfig({ db: on.db, adapters, ...fast, label: 'blue', capacity: 5 })
+    const { config } = resolveConfig({ db: on.db, adapters, ...mortal, label: 'blue', capacity: 5 })
     const process = { processId: 'p', hostname: 'host', pid: 42, version: '1.2.3' }
     const before = await databaseMs()
     const now = await on.golden('insert-process', (store) => insertProcess(store, process, config))
@@ -49,7 +49,7 @@ describe('processes in SQL', () => {
     const { seen, lapsed, ...row } = await rowOf('p')
     expect(row).toEqual({
       ...{ state: 'alive', hostname: 'host', pid: 42, label: 'blue', version: '1.2.3', capacity: 5, beat: 0 },
-      ...{ heartbeat_interval_ms: 200, orphan_threshold_ms: fast.orphanThreshold },
+      ...{ heartbeat_interval_ms: 200, orphan_threshold_ms: 1_000 },
     })
     expect(seen - lapsed).toBeGreaterThanOrEqual(999)
     expect(seen - lapsed).toBeLessThanOrEqual(1_001)
