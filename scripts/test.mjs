@@ -16,13 +16,15 @@ import { build, exitCode, install, pnpm, quietly, root } from './workspace.mjs'
 
 const { own, rest } = split(process.argv.slice(2))
 const part = partOf(own.part)
-const isFiltered = rest.some((arg) => arg === '-t' || arg.startsWith('--testNamePattern'))
-if (own.measure && (!own.full || isFiltered)) throw new Error('--measure goes with --full, and with no -t')
+// Whatever vitest gets may choose some tests of a file.
+const isFiltered = rest.some((arg) => arg.startsWith('-') || /:\d+$/.test(arg))
 const one = own.db !== undefined || own.kysely !== undefined
+refuse(own.measure && (!own.full || isFiltered), '--measure goes with --full, and with whole files')
+refuse(own.node !== undefined && one, '--node goes with neither --db nor --kysely: it is the newest of each')
 const projects = chosenProjects()
 await install()
 await build()
-const isWhole = projects.length === 0 && rest.length === 0
+const isWhole = projects.length === 0 && rest.length === 0 && own.node === undefined
 const checks = isWhole && (part?.index ?? 1) === 1 ? check() : Promise.resolve(true)
 const node = own.node === undefined ? process.execPath : await installedNode(own.node)
 
@@ -44,6 +46,10 @@ process.exitCode = summarize(code, await checks)
 function chosenProjects() {
   if (one) return [`core on ${own.db ?? '*'}, kysely ${own.kysely ?? '*'}`]
   return own.core ? ['core on *'] : []
+}
+
+function refuse(isWrong, why) {
+  if (isWrong) throw new Error(why)
 }
 
 /** Types, lint and packages, beside the tests and behind them. Answers whether all is well; says at once what isn't. */
@@ -93,7 +99,7 @@ function split(args) {
 function partOf(text) {
   if (text === undefined) return undefined
   const [index, count] = /^(\d+)\/(\d+)$/.exec(text)?.slice(1).map(Number) ?? []
-  if (!(index >= 1 && index <= count)) throw new Error(`--part must be like 3/6: ${text}`)
+  refuse(!(index >= 1 && index <= count), `--part must be like 3/6: ${text}`)
   return { index, count }
 }
 
@@ -127,9 +133,15 @@ function summarize(exit, isChecked) {
   if (own.measure) writeDown(result.times)
   for (const { project, name, message } of result.failures)
     console.log(`failed on ${project}: ${name}\n${excerpt(message)}`)
+  const unrun =
+    isFiltered || part !== undefined
+      ? []
+      : rest.filter((path) => !result.times.some(({ file }) => file.includes(path)))
+  for (const path of unrun)
+    console.log(`failed: no test was run of ${path}${own.full ? '' : ', unless npm run test:full has it'}`)
   for (const error of result.unhandled) console.log(`failed outside of any test:\n${excerpt(error)}`)
   if (!isChecked) console.log('types, lint or packages are not fine: what is wrong is printed above')
-  total.failed += result.unhandled.length + (isChecked ? 0 : 1)
+  total.failed += unrun.length + result.unhandled.length + (isChecked ? 0 : 1)
   if (total.passed + total.failed === 0) {
     console.log(`No test was run${own.full ? '' : ': what npm test leaves out is run by npm run test:full'}`)
     total.failed = 1

@@ -22,7 +22,9 @@ const ONCE = [contract, capabilities, once, crashPoints, trouble]
  * Defines the conformance tests of an adapter with the functions of your test runner: a suite for each database. Real
  * processes work on the real queue, and are killed.
  *
- * @throws Error when there is no database to run on, and for a name in `leaveOut` that no area begins with
+ * A name in `leaveOut` that no area begins with fails the suite.
+ *
+ * @throws Error when there is no database to run on
  */
 export function testAdapter<Queue extends TestQueue>(
   runner: TestRunner,

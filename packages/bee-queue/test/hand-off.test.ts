@@ -18,7 +18,9 @@ describe('a job that is handed off', () => {
     })
 
   it('waits for a place, and keeps its worker waiting', async () => {
-    await fixture.worker({ way: 'handOff', concurrency: 2, handOffConcurrency: 3 })
+    // Which jobs have a place is counted on here.
+    const monitor = { orphanThreshold: 60_000, gcLockTtl: 30_000 }
+    await fixture.worker({ way: 'handOff', concurrency: 2, handOffConcurrency: 3, monitor })
     for (let n = 0; n < 9; n++) await fixture.add({ gate: `gate ${n}` })
     await fixture.started(3)
     await until(async () => (await fixture.holds()).active.length === 2)

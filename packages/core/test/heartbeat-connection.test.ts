@@ -94,7 +94,7 @@ describe('heartbeats on a pool', () => {
     return monitor
   }
 
-  it('of two go on while handlers hold and want every other connection for three leases', async () => {
+  it('of two go on while handlers hold and want every other connection for longer than a lease', async () => {
     const db = pool(2)
     await fixture.started() // Who would recover.
     const monitor = await startedReserved(db)
@@ -119,7 +119,7 @@ describe('heartbeats on a pool', () => {
     await migrate(db)
     const { child } = await fixture.holder({ refs: refs(5) })
     // Slow enough for a second connection to be made in time on a busy machine.
-    const monitor = await fixture.started({ ...on(db), heartbeatInterval: 1_000, orphanThreshold: 4_000 })
+    const monitor = await fixture.started({ ...on(db), heartbeatInterval: 1_000, orphanThreshold: 8_000 })
     await until(() =>
       size === 1 ? shared().length === 1 : monitor.health().heartbeatsThrough === 'reserved',
     )
@@ -216,7 +216,7 @@ describe('heartbeats on a pool', () => {
   it('move to another connection when the reserved one falls silent, and leak none', async () => {
     const { proxy, url } = await FreezingProxy.to(fixture.database.url)
     const db = connect(url, 5)
-    const monitor = await fixture.started({ ...on(db), orphanThreshold: 4_000 })
+    const monitor = await fixture.started({ ...on(db), orphanThreshold: 8_000 })
     await until(() => monitor.health().heartbeatsThrough === 'reserved')
     proxy.freeze()
     const before = await beatsOf(fixture.db, monitor.processId)

@@ -18,7 +18,7 @@ describe('a job that ends while the database is away', () => {
   })
 
   it('is ended when that comes back, by the process that ran it, and begun by nobody again', async () => {
-    const worker = await fixture.worker({ pollInterval: 200, monitor: { orphanThreshold: 4_000 } })
+    const worker = await fixture.worker({ pollInterval: 200, monitor: { orphanThreshold: 10_000 } })
     await fixture.add('guarded', { message: 'go' }, { queueName: 'serial' })
     await fixture.add('guarded', { message: 'go' })
     await fixture.add('tracked', { message: 'go' })

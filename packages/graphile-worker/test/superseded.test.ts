@@ -58,7 +58,7 @@ describe('a worker process that is killed', () => {
 
   it('piles no jobs up whose key is added anew at every start, however often it is killed', async () => {
     // Patient: none of them may be taken for dead before it is killed.
-    const options = { pollInterval: 200, monitor: { orphanThreshold: 3_000 } }
+    const options = { pollInterval: 200, monitor: { orphanThreshold: 10_000 } }
     let worker = await fixture.worker(options)
     for (let start = 0; start < 2; start++) {
       await fixture.add('handed', { gate: 'open', start }, { jobKey: 'poller' })

@@ -13,7 +13,7 @@ describe('two schemas of graphile-worker in one database, under the name of defa
   afterEach(() => a[Symbol.asyncDispose]())
 
   // Of several named queues that are free at once graphile-worker may pass over some until its next poll.
-  const options = { pollInterval: 200, monitor: { heartbeatInterval: 500, orphanThreshold: 4_000 } }
+  const options = { pollInterval: 200, monitor: { heartbeatInterval: 500, orphanThreshold: 10_000 } }
 
   const TASKS = ['guarded', 'tracked', 'handed'] as const
 

@@ -23,10 +23,16 @@ const alive = new Set<ChildProcess>()
 const killAll = (): void => {
   for (const child of alive) child.kill('SIGKILL')
 }
-/** Vitest ends its forks by a signal: those who have children take them along. */
-const terminated = (signal: NodeJS.Signals): void => {
+/** Vitest ends its forks by a signal, and they go on without it: those who have children take them along. */
+const takeAlong = (): void => {
+  // Who listens as well decides by itself.
+  if (process.listenerCount('SIGTERM') > 0) return
   killAll()
-  process.kill(process.pid, signal)
+  process.kill(process.pid, 'SIGTERM')
+}
+const orphaned = (): void => {
+  process.off('SIGTERM', takeAlong)
+  takeAlong()
 }
 process.once('exit', killAll)
 
@@ -46,7 +52,7 @@ export class Child {
       env: { ...env, HOLDFAST_CHAOS: import.meta.url, CHILD_OPTIONS: JSON.stringify(options ?? {}) },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
-    if (alive.size === 0) process.once('SIGTERM', terminated)
+    if (alive.size === 0) process.once('SIGTERM', takeAlong).once('disconnect', orphaned)
     alive.add(this.process)
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -57,7 +63,7 @@ export class Child {
     this.exited = new Promise((resolve) => {
       this.process.on('exit', (code, signal) => {
         alive.delete(this.process)
-        if (alive.size === 0) process.off('SIGTERM', terminated)
+        if (alive.size === 0) process.off('SIGTERM', takeAlong).off('disconnect', orphaned)
         resolve({ code, signal })
       })
     })
