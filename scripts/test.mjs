@@ -138,7 +138,7 @@ function summarize(exit, isChecked) {
       ? []
       : rest.filter((path) => !result.times.some(({ file }) => file.includes(path)))
   for (const path of unrun)
-    console.log(`failed: no test was run of ${path}${own.full ? '' : ', unless npm run test:full has it'}`)
+    console.log(`failed: no test was run of ${path}${own.full ? '' : ' (npm run test:full has more)'}`)
   for (const error of result.unhandled) console.log(`failed outside of any test:\n${excerpt(error)}`)
   if (!isChecked) console.log('types, lint or packages are not fine: what is wrong is printed above')
   total.failed += unrun.length + result.unhandled.length + (isChecked ? 0 : 1)
