@@ -153,7 +153,7 @@ describe('a process whose event loop is blocked', () => {
     for (const heartbeatConnection of [unreachable.href, 'file:///no/such/module.js']) {
       const { child, processId } = await fixture.holder({
         refs: [],
-        monitor: thread({ heartbeatConnection }),
+        monitor: thread({ heartbeatConnection, orphanThreshold: 5_000 }),
       })
       await child.message('heartbeatFailed')
       child.send('register')
