@@ -1,4 +1,4 @@
-import { adminUrl, type Child, requiredUrl, until } from '@holdfast/chaos'
+import { type Child, requiredUrl, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
@@ -35,7 +35,8 @@ describe('jobs of a killed process run again', () => {
   })
 
   it('through PgBouncer, which keeps no prepared statement and no LISTEN', async () => {
-    await using fixture = await Fixture.create({ serverUrl: adminUrl() })
+    // The pooler stands before the newest Postgres, whichever the leg's is.
+    await using fixture = await Fixture.create({ serverUrl: requiredUrl('HOLDFAST_POSTGRES_URL') })
     const url = new URL(requiredUrl('HOLDFAST_PGBOUNCER_URL'))
     url.pathname = new URL(fixture.database.url).pathname
     const options = { url: url.href, runner: { noPreparedStatements: true }, pollInterval: 100 }
