@@ -94,7 +94,7 @@ describe('heartbeats on a pool', () => {
     return monitor
   }
 
-  it('of two go on while handlers hold and want every other connection for longer than a lease', async () => {
+  it('of two go on while handlers hold and want every other connection for three leases', async () => {
     const db = pool(2)
     await fixture.started() // Who would recover.
     const monitor = await startedReserved(db)
@@ -102,7 +102,7 @@ describe('heartbeats on a pool', () => {
     const handler = await hold(db)
     const waiting = hold(db)
     const before = await beatsOf(fixture.db, monitor.processId)
-    const beats = (1.2 * fast.orphanThreshold) / fast.heartbeatInterval
+    const beats = (3 * fast.orphanThreshold) / fast.heartbeatInterval
     await until(async () => (await beatsOf(fixture.db, monitor.processId)) >= before + beats)
     const { events } = monitor.health()
     expect([events.leaseExpired, events.evicted]).toEqual([undefined, undefined])

@@ -5,7 +5,7 @@ import { type Child, compiled, freshDatabase, onPostgres, until } from '@holdfas
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type MonitorHealth, migrate, TaskMonitor, type TaskMonitorOptions } from '../src/index.js'
-import { mortal } from './support/fast.js'
+import { fast, mortal } from './support/fast.js'
 import { Fixture } from './support/fixture.js'
 import { enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
 
@@ -153,7 +153,7 @@ describe('a process whose event loop is blocked', () => {
     for (const heartbeatConnection of [unreachable.href, 'file:///no/such/module.js']) {
       const { child, processId } = await fixture.holder({
         refs: [],
-        monitor: thread({ heartbeatConnection, orphanThreshold: 5_000 }),
+        monitor: thread({ heartbeatConnection, orphanThreshold: fast.orphanThreshold }),
       })
       await child.message('heartbeatFailed')
       child.send('register')

@@ -21,7 +21,7 @@ const {
   HOLDFAST_PROPERTY_PATH: path,
 } = process.env
 
-/** Milliseconds for all histories of a test: one takes a tenth of that at most, whatever else the machine does. */
+/** Milliseconds for all histories of a test: ten seconds for each, which takes one at most where nothing else runs. */
 const limit = (numRuns: number): number => Math.max(180_000, 10_000 * numRuns)
 
 const runsOf = (numRuns: number): number => (runs === undefined ? numRuns : Number(runs))
