@@ -52,6 +52,9 @@ describe('a worker process that is killed', () => {
     await victim.kill()
     const proof = await fixture.add()
     await until(() => fixture.ledger.entries('finish', proof.id).length === 1)
+    await until(async () => (await fixture.holds()).active.length === 1, {
+      what: 'only the victim’s job is left',
+    })
     expect((await fixture.holds()).active).toHaveLength(1)
   })
 })
