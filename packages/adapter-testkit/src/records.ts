@@ -76,8 +76,8 @@ export class Records {
     if (row === undefined) throw new Error(`no task has the jobRef ${jobRef}`)
     return {
       restore: async (processId) => {
-        await sql`insert into holdfast_tasks (process_id, id, queue, job_ref, payload, created_at, attempts)
-          values (${processId}, ${row.id}, ${row.queue}, ${jobRef}, ${row.payload}, current_timestamp, 0)`.execute(
+        await sql`insert into holdfast_tasks (process_id, nonce, id, queue, job_ref, payload, created_at, attempts)
+          values (${processId}, 1, ${row.id}, ${row.queue}, ${jobRef}, ${row.payload}, current_timestamp, 0)`.execute(
           this.db,
         )
       },

@@ -8,6 +8,8 @@ export interface Orphan {
   readonly fullId: string
   readonly processId: string
   readonly taskId: string
+  /** Number of this registration among those of its process, which no other has; 0 with the cause `retry`. */
+  readonly nonce: number
   readonly queue: string
   readonly jobRef: string | null
   /** The payload as registered. */
@@ -17,7 +19,7 @@ export interface Orphan {
    * process gave it back alive (`release()`, `stop()`); `retry`: a person took it out of quarantine. Neither is a crash.
    */
   readonly cause: 'crash' | 'overdue' | 'release' | 'retry'
-  /** The crash policy it was registered with. */
+  /** The crash policy that it was registered with, by name; null where its monitor's is a function. */
   readonly onCrash: 'requeue' | 'quarantine' | null
   /** Milliseconds since the lease of its process ended; null when the process row is gone. */
   readonly orphanedForMs: number | null
@@ -82,7 +84,7 @@ export interface RecoveryContext {
    * Full ids of those of these orphans whose rows are there still: of the others the recovery has been committed, or was
    * never needed. For `onSweep`, to follow up what `recover` did.
    */
-  remaining(orphans: readonly Pick<Orphan, 'processId' | 'taskId'>[]): Promise<ReadonlySet<string>>
+  remaining(orphans: readonly Pick<Orphan, 'fullId' | 'processId' | 'nonce'>[]): Promise<ReadonlySet<string>>
   /**
    * For a queue elsewhere that gives a recovered job a new identity: writes that down before the job can run, so that its
    * next run takes the row over, and a repeat of this recovery (whose orphan then has the new `jobRef`) finds what was

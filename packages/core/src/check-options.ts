@@ -3,7 +3,7 @@ import type { QueueAdapter } from './adapter.js'
 import { heartbeatThreadProblems } from './check-heartbeat-thread.js'
 import { timeProblems } from './check-times.js'
 import { ConfigError } from './errors.js'
-import { isStorableId } from './identity.js'
+import { isStorableId, isStorableText, STORABLE_ID } from './identity.js'
 import type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
 import { databaseOf } from './store/dialect.js'
 
@@ -33,8 +33,8 @@ export function checkOptions(config: MonitorConfig, options: TaskMonitorOptions)
 function checkChoices(config: MonitorConfig, options: TaskMonitorOptions, problems: string[]): void {
   for (const name of ['label', 'schema'] as const) {
     const value: unknown = options[name]
-    if (value !== undefined && typeof value !== 'string')
-      problems.push(`${name} must be a string: ${show(value)}`)
+    if (value !== undefined && !isStorableText(value))
+      problems.push(`${name} must be a string, well-formed and without NUL: ${show(value)}`)
   }
   for (const name of ['isolateSuspects', 'reserveConnection', 'testing'] as const) {
     if (typeof config[name] !== 'boolean')
@@ -124,9 +124,7 @@ function checkAdapters(adapters: unknown, problems: string[]): void {
       problems.push(`adapters[${index}] is no adapter: it lacks recover() or capabilities`)
     }
     if (!isStorableId(name)) {
-      problems.push(
-        `adapters[${index}].name must be 1 to 191 characters, not ending with a space: ${show(name)}`,
-      )
+      problems.push(`adapters[${index}].name must be ${STORABLE_ID}: ${show(name)}`)
     } else if (names.has(name)) {
       problems.push(`two adapters are named ${show(name)}: give one of them another name`)
     } else {

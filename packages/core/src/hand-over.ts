@@ -1,5 +1,4 @@
 import type { QueueAdapter } from './adapter.js'
-import { settleDoubtful } from './doubtful.js'
 import type { Events } from './events.js'
 import type { Incarnation } from './incarnation.js'
 import type { Recovery } from './recovery/recovery.js'
@@ -42,9 +41,9 @@ export class HandOver {
 
   /** Carries out writes whose outcome was unknown, until it is known. */
   async settle(incarnation: Incarnation): Promise<void> {
-    const { store, events } = this.#parts
+    const { events } = this.#parts
     try {
-      await settleDoubtful(store, incarnation, (owner) => this.recover(owner))
+      await incarnation.settle((owner) => this.recover(owner))
     } catch (error) {
       events.fail('could not settle writes of unknown outcome; the next heartbeat tries again', error)
     }

@@ -197,9 +197,9 @@ export class Heartbeat {
     }
     const { processId, tasks, lease } = incarnation
     this.#logger.warn(
-      `the lease of ${processId} has run out here: ${tasks.size} tasks are told to end, none begins`,
+      `the lease of ${processId} has run out here: ${tasks.inFlight} tasks are told to end, none begins`,
     )
-    this.#events.emit('leaseExpired', { processId, tasks: tasks.size })
+    this.#events.emit('leaseExpired', { processId, tasks: tasks.inFlight })
     incarnation.abort(
       new LeaseExpiredError(
         `No heartbeat of ${processId} has succeeded for ${Math.round(lease.age())} ms: others may soon recover its ` +

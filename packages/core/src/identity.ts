@@ -24,9 +24,25 @@ export function taskIdIn(processId: string, id: string): string {
   return id.startsWith(prefix) ? id.slice(prefix.length) : id
 }
 
+/** Longest id in characters: MySQL's indexes take no longer one of 4 bytes each. */
+const MAX_ID = 191
+
+/** What `isStorableId` asks for, in words. */
+export const STORABLE_ID = `a string of 1 to ${MAX_ID} characters, well-formed, without NUL, not ending with a space`
+
 /**
  * Whether a value can be an id, a jobRef or the name of a queue. A trailing space would not count on MySQL, which pads
- * when it compares.
+ * when it compares; half a character (a lone surrogate) is stored as U+FFFD, so that two such ids become one.
  */
 export const isStorableId = (value: unknown): value is string =>
-  typeof value === 'string' && value.length <= 191 && /^[^\0]*[^\0 ]$/.test(value)
+  typeof value === 'string' &&
+  value.length > 0 &&
+  value.length <= MAX_ID &&
+  !value.endsWith(' ') &&
+  isStorableText(value)
+
+/** Whether every database stores a text as it is: no NUL, no half a character. */
+export const isStorableText = (text: unknown): text is string =>
+  typeof text === 'string' && !text.includes('\0') && !LONE_SURROGATE.test(text)
+
+const LONE_SURROGATE = /\p{Surrogate}/u

@@ -32,7 +32,6 @@ export {
 } from './migrations/provider.js'
 export type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 export type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
-export { overdue } from './overdue.js'
 export type {
   Quarantine,
   QuarantineDetails,
@@ -46,5 +45,12 @@ export { Semaphore } from './semaphore.js'
 export type { DialectName } from './store/dialect.js'
 export type { JobHolder, ProcessRow } from './store/processes.js'
 export type { SweepCounts } from './sweep.js'
-export type { AnyTransaction, CompleteOptions, ReleaseOptions, Settled, TaskHandle } from './task-handle.js'
+export { overdue } from './task/overdue.js'
+export type {
+  AnyTransaction,
+  CompleteOptions,
+  ReleaseOptions,
+  Settled,
+  TaskHandle,
+} from './task/task-handle.js'
 export { TaskMonitor } from './task-monitor.js'

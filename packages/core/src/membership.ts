@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { monotonicNow } from './clock.js'
+import { ConfigError } from './errors.js'
 import type { Events } from './events.js'
 import { Incarnation } from './incarnation.js'
 import type { Logger } from './logger.js'
@@ -75,6 +76,8 @@ export class Membership {
     if (this.#checked) return
     const { store } = this.#parts
     await checkSchema(store)
+    const problem = await store.dialect.sessionProblem(store.db)
+    if (problem !== undefined) throw new ConfigError(`Texts would be stored as others: ${problem}`)
     store.limits.payloadBytes = await store.dialect.maxPayloadBytes(store.db)
     this.#checked = true
   }
@@ -96,7 +99,7 @@ export class Membership {
 
   async #evict(old: Incarnation): Promise<void> {
     const { store, config, events, logger, onEvicted } = this.#parts
-    const tasks = old.tasks.size
+    const tasks = old.tasks.inFlight
     old.end(old.lost())
     // Should this fail, the old incarnation stays current, ended, and the next heartbeat comes here again.
     const next = new Incarnation(store, config)

@@ -41,7 +41,10 @@ export interface MonitorHealth {
   readonly gapFreeForMs: number
   /** What heartbeats go through now: a thread of their own, a reserved connection, or the pool that all share. */
   readonly heartbeatsThrough: 'thread' | 'reserved' | 'pool'
+  /** Tasks that run here, also those that run unprotected. */
   readonly inFlight: number
+  /** Tasks that were completed in a transaction of which nobody knows yet what became of it. */
+  readonly undecided: number
   /** Writes of unknown outcome that heartbeats still settle. */
   readonly unsettled: number
   /** How often each event was emitted. */

@@ -9,7 +9,6 @@ import { type Events, messageOf, type QuarantinedEvent, type RecoveredEvent } fr
 import { findAdapter } from './find-adapter.js'
 import type { Logger } from './logger.js'
 import type { MonitorConfig } from './options.js'
-import { readPayload } from './payload.js'
 import { answered } from './recovery/answered.js'
 import { checkOutcomes } from './recovery/check-outcomes.js'
 import { contextOf } from './recovery/context.js'
@@ -19,6 +18,7 @@ import { writeCrashes } from './store/crashes.js'
 import { insertRecoveries } from './store/history.js'
 import { deleteQuarantined, findQuarantined, listQuarantine, type QuarantineRow } from './store/quarantine.js'
 import { inTransaction, type Store } from './store/store.js'
+import { readPayload } from './task/payload.js'
 
 /** A job that will not run again by itself. */
 export interface QuarantineEntry extends QuarantinedEvent {
@@ -151,7 +151,7 @@ export class Quarantine {
     const { id, taskId: fullId, processId, queue, jobRef, crashes } = row
     const payload = readPayload(row.payload, this.#parts.codec)
     const taskId = fullId.slice(processId.length + 1)
-    const base = { fullId, processId, taskId, queue, jobRef, payload }
+    const base = { fullId, processId, taskId, nonce: 0, queue, jobRef, payload }
     const orphan = { ...base, cause: 'retry', onCrash: null, orphanedForMs: null } as const
     return { orphan, jobRef, crashes, recoveryId: `retry:${id}`, decision: { kind: 'requeue' } }
   }

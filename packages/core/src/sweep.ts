@@ -10,9 +10,9 @@ import {
   type Recovery,
   type RecoveryCounts,
 } from './recovery/recovery.js'
+import { countOtherQueues, type OrphanOwner, orphanOwners } from './store/orphans.js'
 import { deleteEmptyProcesses, fenceExpired } from './store/processes.js'
 import type { Store } from './store/store.js'
-import { countOtherQueues, type OrphanOwner, orphanOwners } from './store/tasks.js'
 
 export interface SweepParts {
   readonly store: Store

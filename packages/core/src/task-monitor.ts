@@ -14,7 +14,6 @@ import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from '
 import { type MonitorConfig, resolveConfig, type TaskMonitorOptions } from './options.js'
 import { Quarantine } from './quarantine.js'
 import { Recovery } from './recovery/recovery.js'
-import { Registrar } from './registrar.js'
 import { clearTables } from './store/clear.js'
 import { type JobHolder, jobHolder } from './store/processes.js'
 import { readStats } from './store/stats.js'
@@ -22,9 +21,11 @@ import { openStore, type Store } from './store/store.js'
 import { hasTask } from './store/tasks.js'
 import type { SweepCounts, SweepParts } from './sweep.js'
 import { Sweeper } from './sweeper.js'
-import type { Handle, Settled, TaskHandle } from './task-handle.js'
+import { Registrar } from './task/registrar.js'
+import type { Task } from './task/task.js'
+import type { Settled, TaskHandle } from './task/task-handle.js'
+import { type UnprotectedTask, UnprotectedTasks } from './task/unprotected.js'
 import { withTimeout } from './timeout.js'
-import type { UnprotectedHandle } from './unprotected-handle.js'
 
 /** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
 const STOP_TIMEOUT = 10_000
@@ -49,6 +50,7 @@ export class TaskMonitor implements AsyncDisposable {
   readonly #membership: Membership
   readonly #heartbeat: Heartbeat
   readonly #registrar: Registrar
+  readonly #unprotected = new UnprotectedTasks()
   readonly #handOver: HandOver
   readonly #sweep: SweepParts
   readonly #sweepers: readonly Sweeper[]
@@ -90,6 +92,8 @@ export class TaskMonitor implements AsyncDisposable {
       current,
       onDead: () => this.#heartbeat.beatNow(),
       onGivenBack: (owner) => this.#handOver.recover(owner),
+      settle: (incarnation) => this.#handOver.settle(incarnation),
+      unprotected: this.#unprotected,
     })
     this.#sweep = { ...shared, recovery, queues: adapters.map(({ name }) => name) }
     this.#sweepers = adapters.map((adapter) => new Sweeper({ ...this.#sweep, adapter, current }))
@@ -221,7 +225,7 @@ export class TaskMonitor implements AsyncDisposable {
    * @param task as `register()` gave it
    */
   settle(task: TaskHandle): Promise<Settled> {
-    return (task as Handle | UnprotectedHandle).settle()
+    return (task as Task | UnprotectedTask).settle()
   }
 
   /**
@@ -238,9 +242,10 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** Whether the database has the task in flight in this process. */
   isRegistered(task: TaskHandle | string): Promise<boolean> {
-    const id = typeof task === 'string' ? taskIdIn(this.processId, task) : task.id
-    const processId = typeof task === 'string' ? this.processId : task.fullId.split('/', 1)[0]!
-    return this.#database('look up a task', () => hasTask(this.#store, processId, id))
+    const byId = typeof task === 'string'
+    const processId = byId ? this.processId : task.fullId.split('/', 1)[0]!
+    const wanted = byId ? taskIdIn(processId, task) : ((task as Task).nonce ?? task.id)
+    return this.#database('look up a task', () => hasTask(this.#store, processId, wanted))
   }
 
   /** Which process has a job in flight, alive or dead. @throws DatabaseError, ConfigError */
@@ -307,15 +312,16 @@ export class TaskMonitor implements AsyncDisposable {
 
   /** What this process knows of itself, without asking the database. */
   health(): MonitorHealth {
-    const { processId, lease, tasks, doubtful, ended } = this.#membership.current
+    const { processId, lease, tasks, ended } = this.#membership.current
     return {
       state: this.#state,
       processId,
       leaseRemainingMs: ended ? 0 : Math.max(0, lease.remaining()),
       gapFreeForMs: lease.gapFreeFor(),
       heartbeatsThrough: this.#heartbeat.through,
-      inFlight: tasks.size,
-      unsettled: doubtful.size,
+      inFlight: tasks.inFlight + this.#unprotected.size,
+      undecided: tasks.undecided,
+      unsettled: tasks.doubtful,
       events: this.#events.counts(),
     }
   }
@@ -351,10 +357,11 @@ export class TaskMonitor implements AsyncDisposable {
     this.#state = 'stopping'
     await drainWork(drain, async (over) => {
       await this.#adapters.stop(this, over)
-      await this.#membership.current.drained(over)
+      await Promise.all([this.#membership.current.drained(over), this.#unprotected.drained()])
     })
     const { processId, tasks } = this.#membership.current
-    const released = tasks.size
+    const released = tasks.inFlight
+    this.#unprotected.abort(new StoppedError('The monitor has stopped; this task runs unprotected.'))
     const leaving = this.#leave(
       new StoppedError('The monitor stopped with this task in flight; it is given back.'),
     )
@@ -375,6 +382,8 @@ export class TaskMonitor implements AsyncDisposable {
     const { current } = this.#membership
     current.abort(reason)
     if (this.#starting !== undefined) await Promise.all(this.#sweepers.map((sweeper) => sweeper.stop()))
+    // Once more: what became doubtful since a heartbeat began to settle is not among what that does.
+    await this.#handOver.settle(current)
     await this.#handOver.settle(current)
     await this.#heartbeat.stop()
     this.#membership.leave(reason)

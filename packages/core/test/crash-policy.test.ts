@@ -235,9 +235,9 @@ describe('what becomes of a job that crashed', () => {
     const processId = 'h:1:many'
     await addProcess(fixture.db, processId, { state: 'dead' })
     const rows = refs(ORPHANS).map(
-      (ref) => sql`(${processId}, ${ref}, 'table', ${ref}, 'null', ${dialect.now}, 0)`,
+      (ref, n) => sql`(${processId}, ${sql.lit(n + 1)}, ${ref}, 'table', ${ref}, 'null', ${dialect.now}, 0)`,
     )
-    await sql`insert into holdfast_tasks (process_id, id, queue, job_ref, payload, created_at, attempts)
+    await sql`insert into holdfast_tasks (process_id, nonce, id, queue, job_ref, payload, created_at, attempts)
       values ${sql.join(rows)}`.execute(fixture.db)
     let first: number | undefined
     let recovered = 0

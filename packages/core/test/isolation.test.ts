@@ -1,7 +1,7 @@
 import { Child, onPostgres, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Isolation, type Leave } from '../src/isolation.js'
+import { Isolation, type Leave } from '../src/task/isolation.js'
 import { Fixture, refs } from './support/fixture.js'
 import { dialect, HOUR } from './support/sql.js'
 import type { WorkerOptions } from './support/supervised-worker.js'

@@ -1,6 +1,6 @@
 import { until } from '@holdfast/chaos'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { parsePayload, serializePayload } from '../src/payload.js'
+import { parsePayload, serializePayload } from '../src/task/payload.js'
 import { Fixture } from './support/fixture.js'
 import { taskRows } from './support/table-queue.js'
 

@@ -24,7 +24,9 @@ describe('encrypted payloads', () => {
     const task = await monitor.register({ payload: { SECRET }, jobRef })
     const { rows } = await sql<{ payload: string }>`
       select payload from holdfast_tasks where job_ref = ${jobRef}`.execute(fixture.db)
-    await sql`update holdfast_tasks set process_id = 'h:1:gone' where id = ${task.id}`.execute(fixture.db)
+    await sql`update holdfast_tasks set process_id = ${`h:1:${jobRef}`} where id = ${task.id}`.execute(
+      fixture.db,
+    )
     await monitor.stop({ drain: 0 })
     return rows[0]!.payload
   }

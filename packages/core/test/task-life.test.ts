@@ -72,7 +72,8 @@ describe('the life of a task', () => {
       await sql`insert into results values (2)`.execute(trx)
       await task.complete({ trx })
     })
-    expect(await taskRows(db)).toEqual([])
+    expect(await monitor.isRegistered(task)).toBe(false)
+    await until(async () => (await taskRows(db)).length === 0, { what: 'the next heartbeat' })
     expect((await sql`select n from results`.execute(db)).rows).toEqual([{ n: 2 }])
   })
 

@@ -101,14 +101,27 @@ describe('a task that is completed in a transaction of its work’s', () => {
     expect(await effects()).toBe(1)
   })
 
-  it('completed twice in one transaction that rolls back, has failed like any other', async () => {
-    const work = monitor.run({ payload: null, jobRef: 'a' }, (task) =>
-      inTransaction(async (trx) => {
-        await task.complete({ trx })
-        await task.complete({ trx })
-      }),
-    )
-    await expect(work).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+  it('that has committed, is refused to any other transaction', async () => {
+    const task = await monitor.register({ payload: null, jobRef: 'a' })
+    await inTransaction((trx) => task.complete({ trx }))
+    // As one would whose commit has lost its answer.
+    const again = inTransaction((trx) => task.complete({ trx }))
+    await expect(again).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+    await expect(task.complete()).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+    expect(await effects()).toBe(1)
+    await expectNothingLeft()
+  })
+
+  it('completed twice in one transaction that rolls back, is in flight as before', async () => {
+    const task = await monitor.register({ payload: null, jobRef: 'a' })
+    const work = inTransaction(async (trx) => {
+      await task.complete({ trx })
+      await task.complete({ trx })
+      throw undone
+    })
+    await expect(work).rejects.toBe(undone)
+    expect(await monitor.settle(task)).toBe('open')
+    await task.complete()
     expect(await effects()).toBe(0)
     await expectNothingLeft()
   })
@@ -371,7 +384,7 @@ describe('a task that is completed in a transaction of its work’s', () => {
     await released!.release()
     await inTransaction((trx) => undoneOne!.complete({ trx }).then(() => Promise.reject(undone))).catch(
       () => {
-        expect(undoneOne!.open).toBe(false)
+        expect(undoneOne!.open).toBe(true)
       },
     )
     await inTransaction((trx) => committed!.complete({ trx }))
@@ -379,7 +392,7 @@ describe('a task that is completed in a transaction of its work’s', () => {
       monitor.settle(task!),
     )
     expect(await Promise.all(settled)).toEqual(['open', 'ended', 'ended', 'open', 'ended'])
-    expect(undoneOne!.open).toBe(true)
+    expect([undoneOne, committed].map((task) => task!.open)).toEqual([true, false])
     await monitor.stop({ drain: 0 })
     expect(await monitor.settle(untouched!)).toBe('lost')
   })

@@ -1,6 +1,6 @@
 import { until } from '@holdfast/chaos'
 import { describe, expect, it } from 'vitest'
-import { WriteBatcher } from '../src/write-batcher.js'
+import { WriteBatcher } from '../src/task/write-batcher.js'
 
 /** A write that waits until the test lets it go. */
 function gated() {

@@ -88,8 +88,8 @@ describe('a job that is locked by a pool that was never told of it', () => {
         select id::text as id from added order by id`.execute(trx)
       await sql`update graphile_worker._private_jobs
         set locked_by = ${lockId}, locked_at = now(), attempts = 1`.execute(trx)
-      await sql`insert into holdfast_tasks (process_id, id, queue, job_ref, payload, created_at, attempts)
-        select process_id, 'its own', queue, ${rows[1]!.id}, payload, created_at, attempts from holdfast_tasks limit 1`.execute(
+      await sql`insert into holdfast_tasks (process_id, nonce, id, queue, job_ref, payload, created_at, attempts)
+        select process_id, nonce + 1000, 'its own', queue, ${rows[1]!.id}, payload, created_at, attempts from holdfast_tasks limit 1`.execute(
         trx,
       )
       return rows.map(({ id }) => id)

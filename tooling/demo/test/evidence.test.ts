@@ -94,8 +94,8 @@ test('a worker holds what its pool has locked, what it has in hand, and what was
   for (const job of [2, 4]) {
     const payload = { kind: 'handOff', lockId: 'pool-a', job: { payload: JSON.stringify({ job }) } }
     await sql`
-      insert into holdfast_tasks (process_id, id, queue, job_ref, payload, created_at, attempts)
-      values (${DEAD}, gen_random_uuid(), 'q', ${await refOf(job)}, ${JSON.stringify(payload)}, now(), 0)`.execute(
+      insert into holdfast_tasks (process_id, nonce, id, queue, job_ref, payload, created_at, attempts)
+      values (${DEAD}, ${sql.lit(job)}, gen_random_uuid(), 'q', ${await refOf(job)}, ${JSON.stringify(payload)}, now(), 0)`.execute(
       db,
     )
   }

@@ -17,6 +17,7 @@ create table if not exists `holdfast_processes` (
   `heartbeat_interval_ms` integer not null,
   `orphan_threshold_ms` integer not null,
   `beat` bigint not null,
+  `epoch` bigint not null,
   `started_at` datetime(3) not null,
   `last_seen_at` datetime(3) not null,
   `lease_expires_at` datetime(3) not null
@@ -24,11 +25,13 @@ create table if not exists `holdfast_processes` (
 
 create table if not exists `holdfast_tasks` (
   `process_id` varchar(191) character set utf8mb4 collate utf8mb4_bin not null,
+  `nonce` bigint not null,
   `id` varchar(191) character set utf8mb4 collate utf8mb4_bin not null,
   `queue` varchar(191) character set utf8mb4 collate utf8mb4_bin not null,
   `job_ref` varchar(191) character set utf8mb4 collate utf8mb4_bin,
   `payload` longtext character set utf8mb4 collate utf8mb4_bin not null,
   `on_crash` varchar(191) character set utf8mb4 collate utf8mb4_bin,
+  `ended` integer,
   `created_at` datetime(3) not null,
   `progress_at` datetime(3),
   `claimed_by` varchar(191) character set utf8mb4 collate utf8mb4_bin,
@@ -38,7 +41,7 @@ create table if not exists `holdfast_tasks` (
   `retry_at` datetime(3),
   `last_error` longtext character set utf8mb4 collate utf8mb4_bin,
   `crashes` integer,
-  constraint `holdfast_tasks_pk` primary key (`process_id`, `id`),
+  constraint `holdfast_tasks_pk` primary key (`process_id`, `nonce`),
   constraint `holdfast_tasks_job` unique (`queue`, `job_ref`)
 ) engine = InnoDB default character set utf8mb4 collate utf8mb4_bin;
 

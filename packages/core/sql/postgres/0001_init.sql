@@ -17,6 +17,7 @@ create table if not exists "holdfast_processes" (
   "heartbeat_interval_ms" integer not null,
   "orphan_threshold_ms" integer not null,
   "beat" bigint not null,
+  "epoch" bigint not null,
   "started_at" timestamptz(3) not null,
   "last_seen_at" timestamptz(3) not null,
   "lease_expires_at" timestamptz(3) not null
@@ -24,11 +25,13 @@ create table if not exists "holdfast_processes" (
 
 create table if not exists "holdfast_tasks" (
   "process_id" text collate "C" not null,
+  "nonce" bigint not null,
   "id" text collate "C" not null,
   "queue" text collate "C" not null,
   "job_ref" text collate "C",
   "payload" text not null,
   "on_crash" text collate "C",
+  "ended" integer,
   "created_at" timestamptz(3) not null,
   "progress_at" timestamptz(3),
   "claimed_by" text collate "C",
@@ -38,7 +41,7 @@ create table if not exists "holdfast_tasks" (
   "retry_at" timestamptz(3),
   "last_error" text,
   "crashes" integer,
-  constraint "holdfast_tasks_pk" primary key ("process_id", "id"),
+  constraint "holdfast_tasks_pk" primary key ("process_id", "nonce"),
   constraint "holdfast_tasks_job" unique ("queue", "job_ref")
 );
 

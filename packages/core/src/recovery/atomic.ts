@@ -1,9 +1,10 @@
 import { sql } from 'kysely'
 import { AdapterTimeoutError } from '../errors.js'
+import { lockOrphans, type OrphanRow } from '../store/orphans.js'
 import type { TransactionStore } from '../store/store.js'
-import { lockOrphans, type OrphanRow } from '../store/tasks.js'
 import { inAdapterTransaction } from './adapter-transaction.js'
 import { type Batch, type BatchScope, carryOut } from './batch.js'
+import { endedAside } from './ended.js'
 import { addReport, type BatchReport, emptyReport, postpone, settle } from './settle.js'
 
 /**
@@ -13,7 +14,7 @@ import { addReport, type BatchReport, emptyReport, postpone, settle } from './se
  */
 export function recoverAtomically(
   scope: BatchScope,
-  after: string,
+  after: number,
   limit: number,
   mayGoOn: (store: TransactionStore) => Promise<boolean>,
 ): Promise<Batch> {
@@ -22,8 +23,9 @@ export function recoverAtomically(
     const report = emptyReport()
     if (!(await mayGoOn(store))) return { ...report, next: undefined }
     const rows = await lockOrphans(store, { owner: owner.processId, queue: adapter.name, after, limit })
-    if (rows.length > 0) await recoverRows({ ...scope, store }, report, rows)
-    return { ...report, next: rows.length < limit ? undefined : rows.at(-1)!.id }
+    const left = await endedAside(scope, store, rows)
+    if (left.length > 0) await recoverRows({ ...scope, store }, report, left)
+    return { ...report, next: rows.length < limit ? undefined : rows.at(-1)!.nonce }
   })
 }
 

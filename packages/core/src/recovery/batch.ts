@@ -11,10 +11,10 @@ import type { PayloadCodec } from '../codec.js'
 import { fullTaskId } from '../identity.js'
 import type { Logger } from '../logger.js'
 import type { MonitorConfig } from '../options.js'
-import { readPayload } from '../payload.js'
 import { readCrashes } from '../store/crashes.js'
+import { causeOf, type OrphanOwner, type OrphanRow } from '../store/orphans.js'
 import type { Store } from '../store/store.js'
-import { causeOf, type OrphanOwner, type OrphanRow } from '../store/tasks.js'
+import { readPayload } from '../task/payload.js'
 import { answered } from './answered.js'
 import { checkOutcomes } from './check-outcomes.js'
 import { contextOf } from './context.js'
@@ -35,13 +35,13 @@ export interface BatchScope {
   readonly signal: AbortSignal
   /** Of a recovery in two phases. */
   readonly rename?: RecoveryContext['rename']
-  /** The identities that it has given so far, by the id of the row. */
-  readonly renamed?: ReadonlyMap<string, string>
+  /** The identities that it has given so far, by the nonce of the row. */
+  readonly renamed?: ReadonlyMap<number, string>
 }
 
 export interface Batch extends BatchReport {
   /** Where the next batch goes on; undefined when this was the last. */
-  readonly next: string | undefined
+  readonly next: number | undefined
 }
 
 /** A job that is not given to its adapter yet: its crash is counted and its row kept for `ms`. */
@@ -102,10 +102,14 @@ function read({ owner, codec }: BatchScope, rows: readonly OrphanRow[]) {
   return { orphans, readable, unreadable }
 }
 
-function orphanOf({ id, queue, jobRef, onCrash }: OrphanRow, owner: OrphanOwner, payload: unknown): Orphan {
+function orphanOf(
+  { nonce, id, queue, jobRef, onCrash }: OrphanRow,
+  owner: OrphanOwner,
+  payload: unknown,
+): Orphan {
   const { processId, orphanedForMs } = owner
   const policy = onCrash === 'requeue' || onCrash === 'quarantine' ? onCrash : null
-  const base = { fullId: fullTaskId(processId, id), processId, taskId: id, queue, jobRef, payload }
+  const base = { fullId: fullTaskId(processId, id), processId, taskId: id, nonce, queue, jobRef, payload }
   return { ...base, cause: causeOf(owner), onCrash: policy, orphanedForMs }
 }
 
@@ -115,7 +119,7 @@ async function decideAll(
   rows: readonly OrphanRow[],
   orphaned: readonly OrphanedJob[],
 ): Promise<{ jobs: DecidedJob[]; held: HeldJob[]; uncounted: DecidedJob[] }> {
-  const rowOf = new Map(rows.map((row) => [row.id, row]))
+  const rowOf = new Map(rows.map((row) => [row.nonce, row]))
   const refs = orphaned.flatMap(({ jobRef }) => (jobRef === null ? [] : [jobRef]))
   const counts = await readCrashes(store, adapter.name, refs, config.crashWindow)
   // A row that stands for many jobs can't be kept for one of them.
@@ -124,7 +128,7 @@ async function decideAll(
   const held: HeldJob[] = []
   const uncounted: DecidedJob[] = []
   for (const job of orphaned) {
-    const marked = rowOf.get(job.orphan.taskId)?.crashes ?? null
+    const marked = rowOf.get(job.orphan.nonce)?.crashes ?? null
     const before = job.jobRef === null ? 0 : (counts.get(job.jobRef) ?? 0)
     // The row of several jobs only says that the crashes of those that it stood for then are counted.
     const counted = marked === null || adapter.expand === undefined ? marked : before || null
@@ -144,5 +148,8 @@ async function decideAll(
   return { jobs, held, uncounted }
 }
 
-const recoveryIdOf = ({ orphan, jobRef }: OrphanedJob): string =>
-  jobRef === null ? orphan.fullId : `${orphan.fullId}#${jobRef}`
+/** By the registration, since a task id may be given again. */
+function recoveryIdOf({ orphan: { processId, nonce }, jobRef }: OrphanedJob): string {
+  const registration = `${processId}/${nonce}`
+  return jobRef === null ? registration : `${registration}#${jobRef}`
+}

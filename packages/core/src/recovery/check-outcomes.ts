@@ -1,7 +1,7 @@
 import type { JobOutcome, QueueAdapter } from '../adapter.js'
 import { show } from '../check-options.js'
 import { AdapterError } from '../errors.js'
-import { isStorableId } from '../identity.js'
+import { isStorableId, STORABLE_ID } from '../identity.js'
 
 const KINDS: ReadonlySet<unknown> = new Set<JobOutcome['kind']>([
   ...(['requeued', 'alreadyThere', 'finished', 'superseded', 'exhausted', 'quarantined', 'failed'] as const),
@@ -25,19 +25,17 @@ export function checkOutcomes({ name }: QueueAdapter, outcomes: unknown, jobs: n
 export function checkJobRef({ name }: QueueAdapter, jobRef: unknown): void {
   if (isStorableId(jobRef)) return
   throw new AdapterError(
-    `Adapter ${JSON.stringify(name)} renamed a task to what is no jobRef: ${STORABLE}: ${show(jobRef)}.`,
+    `Adapter ${JSON.stringify(name)} renamed a task to what is no jobRef: ${STORABLE_ID}: ${show(jobRef)}.`,
   )
 }
-
-const STORABLE = '1 to 191 characters, not ending with a space'
 
 function problemOf({ kind, jobRef, reason }: Partial<Record<string, unknown>>): string | undefined {
   if (!KINDS.has(kind)) return `kind is none: ${show(kind)}`
   if (kind === 'requeued' && jobRef !== null && !isStorableId(jobRef)) {
-    return `jobRef must be null or ${STORABLE}: ${show(jobRef)}`
+    return `jobRef must be null or ${STORABLE_ID}: ${show(jobRef)}`
   }
   if (jobRef !== undefined && kind !== 'requeued' && !isStorableId(jobRef)) {
-    return `jobRef must be left out or ${STORABLE}: ${show(jobRef)}`
+    return `jobRef must be left out or ${STORABLE_ID}: ${show(jobRef)}`
   }
   if (kind === 'exhausted' && (typeof reason !== 'string' || reason === '')) {
     return `reason must say why: ${show(reason)}`

@@ -2,8 +2,8 @@ import type { Transaction } from 'kysely'
 import type { Orphan, QueueAdapter, RecoveryContext } from '../adapter.js'
 import { AdapterError } from '../errors.js'
 import type { Logger } from '../logger.js'
+import { registeredJobs, remainingTasks } from '../store/orphans.js'
 import type { Store } from '../store/store.js'
-import { registeredJobs, remainingTasks } from '../store/tasks.js'
 import { checkJobRef } from './check-outcomes.js'
 
 interface ContextParts {

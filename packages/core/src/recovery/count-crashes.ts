@@ -1,7 +1,7 @@
 import type { DecidedJob } from '../adapter.js'
 import { writeCrashes } from '../store/crashes.js'
+import { type Claim, lockClaimed, markCounted } from '../store/orphans.js'
 import { inTransaction } from '../store/store.js'
-import { type Claim, lockClaimed, markCounted } from '../store/tasks.js'
 import type { BatchScope } from './batch.js'
 
 /**
@@ -16,13 +16,13 @@ export async function countCrashes(
 ): Promise<readonly DecidedJob[]> {
   if (jobs.length === 0) return []
   return inTransaction(store, async (inner) => {
-    const ids = [...new Set(jobs.map(({ orphan }) => orphan.taskId))]
-    const { ours } = await lockClaimed(inner, { owner: owner.processId, ids, claim })
-    const counted = jobs.filter(({ orphan }) => ours.has(orphan.taskId))
+    const nonces = [...new Set(jobs.map(({ orphan }) => orphan.nonce))]
+    const { ours } = await lockClaimed(inner, { owner: owner.processId, nonces, claim })
+    const counted = jobs.filter(({ orphan }) => ours.has(orphan.nonce))
     const marks = [...marksOf(counted)]
     for (const crashes of new Set(marks.map(([, mark]) => mark))) {
-      const same = marks.filter(([, mark]) => mark === crashes).map(([id]) => id)
-      await markCounted(inner, { owner: owner.processId, ids: same, claim, crashes })
+      const same = marks.filter(([, mark]) => mark === crashes).map(([nonce]) => nonce)
+      await markCounted(inner, { owner: owner.processId, nonces: same, claim, crashes })
     }
     await writeCrashes(inner, adapter.name, new Map(counted.map(({ jobRef, crashes }) => [jobRef!, crashes])))
     return counted
@@ -30,5 +30,5 @@ export async function countCrashes(
 }
 
 /** What rows say once these are counted. Of several jobs it is the count of the last, and that theirs are counted. */
-export const marksOf = (counted: readonly DecidedJob[]): Map<string, number> =>
-  new Map(counted.map(({ orphan, crashes }) => [orphan.taskId, crashes]))
+export const marksOf = (counted: readonly DecidedJob[]): Map<number, number> =>
+  new Map(counted.map(({ orphan, crashes }) => [orphan.nonce, crashes]))

@@ -3,8 +3,8 @@ import type { PayloadCodec } from '../codec.js'
 import type { Events } from '../events.js'
 import type { Logger } from '../logger.js'
 import type { MonitorConfig } from '../options.js'
+import type { OrphanOwner } from '../store/orphans.js'
 import type { Store, TransactionStore } from '../store/store.js'
-import type { OrphanOwner } from '../store/tasks.js'
 import { recoverAtomically } from './atomic.js'
 import type { Batch } from './batch.js'
 import { recoverClaimed } from './claimed.js'
@@ -60,7 +60,7 @@ export class Recovery {
     const scope = { ...this.#parts, byProcess: this.#parts.byProcess(), adapter, owner, signal }
     const recoverBatch = adapter.capabilities.atomicRecovery ? recoverAtomically : recoverClaimed
     let counts = noCounts
-    let after: string | undefined = ''
+    let after: number | undefined = 0
     while (after !== undefined) {
       const limit = signal.aborted ? 0 : await before()
       if (limit === 0) break

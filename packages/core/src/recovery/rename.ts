@@ -1,9 +1,9 @@
 import type { DecidedJob, Orphan } from '../adapter.js'
 import { AdapterError } from '../errors.js'
 import { copyCrashes, writeCrashes } from '../store/crashes.js'
+import { type Claim, lockClaimed, setJobRef } from '../store/orphans.js'
 import { findQuarantined, setQuarantinedJobRef } from '../store/quarantine.js'
 import { inTransaction, type Store } from '../store/store.js'
-import { type Claim, lockClaimed, setJobRef } from '../store/tasks.js'
 
 /**
  * Gives a claimed orphan the identity that its job is about to have, with the crashes to its name.
@@ -12,17 +12,17 @@ import { type Claim, lockClaimed, setJobRef } from '../store/tasks.js'
  */
 export async function renameOrphan(
   store: Store,
-  { processId: owner, taskId, fullId, queue, jobRef: former }: Orphan,
+  { processId: owner, nonce, fullId, queue, jobRef: former }: Orphan,
   claim: Claim,
   jobRef: string,
 ): Promise<void> {
   try {
     await inTransaction(store, async (inner) => {
-      const { ours } = await lockClaimed(inner, { owner, ids: [taskId], claim })
-      if (!ours.has(taskId)) {
+      const { ours } = await lockClaimed(inner, { owner, nonces: [nonce], claim })
+      if (!ours.has(nonce)) {
         throw new AdapterError(`Task ${fullId} is being recovered by another process, or runs again already.`)
       }
-      await setJobRef(inner, { owner, id: taskId, jobRef })
+      await setJobRef(inner, { owner, nonce, jobRef })
       if (former !== null && former !== jobRef) await copyCrashes(inner, queue, former, jobRef)
     })
   } catch (cause) {

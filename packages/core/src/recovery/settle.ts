@@ -11,9 +11,9 @@ import {
 import { fullTaskId } from '../identity.js'
 import { uncountCrashes, writeCrashes } from '../store/crashes.js'
 import { insertRecoveries } from '../store/history.js'
+import { deleteOrphans, holdOrphan, type OrphanRow, postponeOrphan } from '../store/orphans.js'
 import { insertQuarantine, type QuarantineRecord } from '../store/quarantine.js'
 import type { TransactionStore } from '../store/store.js'
-import { deleteOrphans, holdOrphan, type OrphanRow, postponeOrphan } from '../store/tasks.js'
 import type { BatchScope, CarriedOut } from './batch.js'
 import { isCrash } from './decide.js'
 
@@ -58,7 +58,7 @@ export const takesCountAlong = ({ jobRef, newJobRef, crashes }: RecoveredEvent):
 const hasCount = ({ adapter, renamed }: BatchScope, { jobRef, orphan }: DecidedJob, name: string): boolean =>
   !adapter.capabilities.atomicRecovery &&
   jobRef !== null &&
-  (name === jobRef || name === renamed?.get(orphan.taskId))
+  (name === jobRef || name === renamed?.get(orphan.nonce))
 
 /** Writes down what the adapter did and ends the rows, except those with a job that failed or is held back. */
 export async function settle(
@@ -68,7 +68,7 @@ export async function settle(
 ): Promise<BatchReport> {
   const { adapter, owner } = scope
   const report = emptyReport()
-  const rowOf = new Map(rows.map((row) => [row.id, row]))
+  const rowOf = new Map(rows.map((row) => [row.nonce, row]))
   const kept = new Map<OrphanRow, unknown>()
   const crashes = new Map<string, number>()
   const uncounted: string[] = []
@@ -77,7 +77,7 @@ export async function settle(
 
   for (const [index, job] of jobs.entries()) {
     const outcome = outcomes[index]!
-    const row = rowOf.get(job.orphan.taskId)!
+    const row = rowOf.get(job.orphan.nonce)!
     if (outcome.kind === 'failed') {
       kept.set(row, outcome.error)
       continue
@@ -111,13 +111,13 @@ export async function settle(
   }
   await insertQuarantine(store, quarantine)
   await writeHistory(store, history, scope.byProcess)
-  const waiting = new Set(held.map(({ job }) => job.orphan.taskId))
-  const ended = rows.filter((row) => !kept.has(row) && !waiting.has(row.id))
-  const gone = [...ended, ...unreadable.map(({ row }) => row)].map(({ id }) => id)
+  const waiting = new Set(held.map(({ job }) => job.orphan.nonce))
+  const ended = rows.filter((row) => !kept.has(row) && !waiting.has(row.nonce))
+  const gone = [...ended, ...unreadable.map(({ row }) => row)].map(({ nonce }) => nonce)
   await deleteOrphans(store, owner.processId, gone)
   for (const { job, ms } of held) {
-    const { taskId: id } = job.orphan
-    await holdOrphan(store, { owner: owner.processId, id, crashes: job.crashes, ms })
+    const { nonce } = job.orphan
+    await holdOrphan(store, { owner: owner.processId, nonce, crashes: job.crashes, ms })
   }
   for (const [row, error] of kept) report.failed.push(await postpone(scope, store, row, error))
   return report
@@ -168,7 +168,7 @@ export async function postpone(
   const attempts = Number(row.attempts) + 1
   const retryIn = Math.round(jittered(Math.min(MAX_RETRY, 500 * 2 ** attempts)))
   const text = storedMessageOf(error)
-  await postponeOrphan(store, { owner: owner.processId, id: row.id, error: text, retryIn })
+  await postponeOrphan(store, { owner: owner.processId, nonce: row.nonce, error: text, retryIn })
   return {
     taskId: fullTaskId(owner.processId, row.id),
     queue: row.queue,

@@ -1,4 +1,4 @@
-import type { DialectAdapter, Expression, Kysely, QueryCompiler, RawBuilder } from 'kysely'
+import type { DialectAdapter, Expression, Kysely, KyselyPlugin, QueryCompiler, RawBuilder } from 'kysely'
 import { ConfigError } from '../errors.js'
 import { mysql } from './mysql.js'
 import type { TaskInsertion, TaskInsertResult } from './new-tasks.js'
@@ -33,6 +33,8 @@ export interface Dialect {
   readonly types: ColumnTypes
   /** What Kysely needs to write this database's SQL without a database. */
   readonly compiler: { createAdapter(): DialectAdapter; createQueryCompiler(): QueryCompiler }
+  /** Of our own statements. */
+  readonly plugins: readonly KyselyPlugin[]
   /** The end of every `create table`. */
   readonly tableEnd?: RawBuilder<unknown>
   /** Whether statements that change the schema can be rolled back; where not, each commits by itself. */
@@ -45,6 +47,10 @@ export interface Dialect {
   after(ms: number | Expression<unknown>): RawBuilder<unknown>
   /** Milliseconds from `column` until now; negative when it lies ahead. */
   msSince(column: Expression<unknown>): RawBuilder<number>
+  /** A column of text for `exactText`, which no setting of the session can have changed. */
+  exact(column: string): RawBuilder<unknown>
+  /** What is wrong with the session of a connection, so that texts would be stored as others. */
+  sessionProblem(db: Kysely<unknown>): Promise<string | undefined>
   /** The end of an insert that replaces `columns` of a row with the same `key`. */
   onConflictReplace(key: readonly string[], columns: readonly string[]): RawBuilder<unknown>
   /** The end of an insert that leaves a row with the same `key` as it is. */

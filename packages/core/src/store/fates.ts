@@ -1,78 +1,76 @@
 import { sql } from 'kysely'
-import { recoveredTasks } from './history.js'
-import type { NewTask } from './new-tasks.js'
-import { inTransaction, type Store, type TransactionStore, valuesList } from './store.js'
+import { completedTasks } from './history.js'
+import { chunks, inTransaction, type Store, type TransactionStore } from './store.js'
 
 /**
- * What became of a transaction that a task was ended in. `open`: nobody knows yet. `committed`: its row is gone, and nobody
- * but that transaction has taken it away. `lost`: another has, or is about to.
+ * What became of a transaction that a task was ended in: see `markEnded`. `lost`: others have the task, or have had it.
  */
 export type Fate = 'open' | 'committed' | 'rolled-back' | 'lost'
 
-type EndedTask = Pick<NewTask, 'id' | 'queue' | 'jobRef'>
-
 /**
- * Learns what became of transactions that tasks of a process were ended in, by task id. That a row is gone says only that
- * it was deleted: so the same statement sees whether its process is alive, so that nobody may have recovered it, and
- * whether another has taken the job over. Of a process that is not alive the history knows what was recovered. Read
- * committed, whatever the default: a dirty read would take an open transaction for a committed one.
+ * Learns what became of transactions that tasks of a process were ended in, by nonce. A row that nobody has locked says it
+ * itself. One that is gone was recovered or taken over after a rollback, unless the history knows that its recovery found
+ * it ended. What is locked is open still.
  */
-export function fatesOf(
+export async function fatesOf(
   store: Store,
   processId: string,
-  tasks: readonly EndedTask[],
-): Promise<ReadonlyMap<string, Fate>> {
-  return inTransaction(store, async (inner) => {
-    const { alive, claims, heldJobs } = await whereTasksAre(inner, processId, tasks)
-    const free = await freeTasks(inner, processId, [...claims.keys()])
-    const gone = tasks.filter(({ id }) => !claims.has(id)).map(({ id }) => id)
-    const recovered = alive ? new Set() : await recoveredTasks(inner, processId, gone)
-    const fate = ({ id, queue, jobRef }: EndedTask): Fate => {
-      if (!claims.has(id)) {
-        const isOthers = recovered.has(id) || heldJobs.has(JSON.stringify([queue, jobRef]))
-        return isOthers ? 'lost' : 'committed'
-      }
-      if (claims.get(id) !== null) return 'lost'
-      return free.has(id) ? 'rolled-back' : 'open'
-    }
-    return new Map(tasks.map((task) => [task.id, fate(task)]))
-  })
-}
-
-/** Tasks of a process that are there with their claims, whether it is alive, and which of their jobs have a row. */
-async function whereTasksAre(
-  { db, tables }: TransactionStore,
-  processId: string,
-  tasks: readonly EndedTask[],
-) {
-  const jobs = tasks.filter(({ jobRef }) => jobRef !== null).map(({ queue, jobRef }) => [queue, jobRef])
-  const held =
-    jobs.length === 0
-      ? sql``
-      : sql`union all select 'job', queue, job_ref from ${tables.tasks}
-        where (queue, job_ref) in (${valuesList(jobs)})`
-  const { rows } = await sql<{ kind: 'task' | 'process' | 'job'; a: string; b: string | null }>`
-    select 'task' as kind, id as a, claim_token as b from ${tables.tasks}
-      where process_id = ${processId} and id in (${sql.join(tasks.map(({ id }) => id))})
-    union all select 'process', process_id, state from ${tables.processes}
-      where process_id = ${processId} and state = 'alive' ${held}`.execute(db)
-  const of = (wanted: string) => rows.filter(({ kind }) => kind === wanted)
-  return {
-    alive: of('process').length > 0,
-    claims: new Map(of('task').map(({ a, b }) => [a, b])),
-    heldJobs: new Set(of('job').map(({ a, b }) => JSON.stringify([a, b]))),
+  nonces: readonly number[],
+): Promise<ReadonlyMap<number, Fate>> {
+  const fates = new Map<number, Fate>()
+  for (const some of chunks(nonces)) {
+    for (const [nonce, fate] of await freeTasks(store, processId, some)) fates.set(nonce, fate)
   }
+  const left = nonces.filter((nonce) => !fates.has(nonce))
+  if (left.length > 0) {
+    // Read committed, whatever the default: what a recovery has not committed is not gone.
+    await inTransaction(store, async (inner) => {
+      for (const [nonce, fate] of await lockedTasks(inner, processId, left)) fates.set(nonce, fate)
+      const gone = left.filter((nonce) => !fates.has(nonce))
+      const completed = await completedTasks(inner, processId, gone)
+      for (const nonce of gone) fates.set(nonce, completed.has(nonce) ? 'committed' : 'lost')
+    })
+  }
+  return fates
 }
 
-/** Those of these rows that nobody has locked. */
+interface Mark {
+  readonly nonce: number | string
+  readonly ended: number | null
+  readonly token: string | null
+}
+
+/** What a row says of itself; `unmarked` when it says nothing. */
+function fateOf({ nonce, ended, token }: Mark, unmarked: Fate): [number, Fate] {
+  if (ended !== null) return [Number(nonce), 'committed']
+  return [Number(nonce), token === null ? unmarked : 'lost']
+}
+
+/** Those of these rows that nobody has locked. A lone statement: it reads what is committed at any isolation. */
 async function freeTasks(
+  { db, tables }: Store,
+  processId: string,
+  nonces: readonly number[],
+): Promise<[number, Fate][]> {
+  const { rows } = await sql<Mark>`
+    select nonce, ended, claim_token as token from ${tables.tasks}
+    where process_id = ${processId} and nonce in (${sql.join(nonces)})
+    order by process_id, nonce for update skip locked`.execute(db)
+  return rows.map((row) => fateOf(row, 'rolled-back'))
+}
+
+/** Those that somebody has, by what is committed of them: a transaction may lock a row that another has ended. */
+async function lockedTasks(
   { db, tables }: TransactionStore,
   processId: string,
-  ids: readonly string[],
-): Promise<ReadonlySet<string>> {
-  if (ids.length === 0) return new Set()
-  const { rows } = await sql<{ id: string }>`
-    select id from ${tables.tasks} where process_id = ${processId} and id in (${sql.join(ids)})
-    order by process_id, id for update skip locked`.execute(db)
-  return new Set(rows.map(({ id }) => id))
+  nonces: readonly number[],
+): Promise<[number, Fate][]> {
+  const fates: [number, Fate][] = []
+  for (const some of chunks(nonces)) {
+    const { rows } = await sql<Mark>`
+      select nonce, ended, claim_token as token from ${tables.tasks}
+      where process_id = ${processId} and nonce in (${sql.join(some)})`.execute(db)
+    fates.push(...rows.map((row) => fateOf(row, 'open')))
+  }
+  return fates
 }

@@ -1,5 +1,4 @@
 import { sql } from 'kysely'
-import { fullTaskId } from '../identity.js'
 import { chunks, type Store, valuesList } from './store.js'
 
 export interface RecoveryRecord {
@@ -33,18 +32,23 @@ export async function insertRecoveries(
   }
 }
 
-/** Which of these tasks of a process were recovered, as far as the history goes back. */
-export async function recoveredTasks(
+/** The history's id of a task that its recovery found ended, so that its holder finds it. */
+export const completedId = (processId: string, nonce: number): string => `completed:${processId}:${nonce}`
+
+/** Which of these tasks of a process its recovery found ended, as far as the history goes back. */
+export async function completedTasks(
   { db, tables }: Store,
   processId: string,
-  ids: readonly string[],
-): Promise<ReadonlySet<string>> {
-  if (ids.length === 0) return new Set()
-  const fullIds = new Map(ids.map((id) => [fullTaskId(processId, id), id]))
-  const { rows } = await sql<{ task_id: string }>`
-    select task_id from ${tables.recoveries}
-    where from_process = ${processId} and task_id in (${sql.join([...fullIds.keys()])})`.execute(db)
-  return new Set(rows.map(({ task_id }) => fullIds.get(task_id)!))
+  nonces: readonly number[],
+): Promise<ReadonlySet<number>> {
+  const found = new Set<number>()
+  for (const some of chunks(nonces)) {
+    const ids = new Map(some.map((nonce) => [completedId(processId, nonce), nonce]))
+    const { rows } = await sql<{ id: string }>`
+      select id from ${tables.recoveries} where id in (${sql.join([...ids.keys()])})`.execute(db)
+    for (const { id } of rows) found.add(ids.get(id)!)
+  }
+  return found
 }
 
 export async function pruneRecoveries({ db, dialect, tables }: Store, retention: number): Promise<void> {

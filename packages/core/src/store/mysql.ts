@@ -1,4 +1,5 @@
 import { MysqlAdapter, MysqlQueryCompiler, sql } from 'kysely'
+import { byteExact } from './byte-exact.js'
 import type { Dialect, ErrorKind } from './dialect.js'
 import {
   columnList,
@@ -56,11 +57,14 @@ export const mysql: Dialect = {
   // Whatever the server's defaults are: other engines have no transactions.
   tableEnd: sql`engine = InnoDB default character set utf8mb4 collate utf8mb4_bin`,
   transactionalDdl: false,
+  plugins: [byteExact],
   // The start of the statement, not the end of its wait for a lock: so a lease is rather too short than too long.
   now,
   nowMs,
   after: (ms) => sql`date_add(${now}, interval round((${ms}) * 1000) microsecond)`,
   msSince: (column) => sql<number>`timestampdiff(microsecond, ${column}, ${now}) div 1000`,
+  exact: (column) => sql`cast(${sql.ref(column)} as binary)`,
+  sessionProblem: async () => undefined, // None matters: see `byteExact` and `exact`.
   onConflictReplace: (_key, columns) => onDuplicateReplace(columns),
   // `insert ignore` would cut values that are too long as well.
   onConflictKeep: ([first]) => sql`on duplicate key update ${sql.id(first!)} = ${sql.id(first!)}`,
@@ -124,7 +128,7 @@ export const mysql: Dialect = {
  * statement here tells which of its rows it wrote.
  */
 async function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
-  const { processId, tasks } = insertion
+  const { processId, epoch, tasks } = insertion
   if (tasks.length === 1 && (await insertOne(store, insertion, tasks[0]!))) {
     return { alive: true, suspects: new Set() }
   }
@@ -132,11 +136,13 @@ async function insertTasks(store: Store, insertion: TaskInsertion): Promise<Task
     const { db, tables } = inner
     const alive = await sql`
       select process_id from ${tables.processes}
-      where process_id = ${processId} and state = 'alive' lock in share mode`.execute(db)
+      where process_id = ${processId} and state = 'alive' and epoch <= ${epoch} lock in share mode`.execute(
+      db,
+    )
     if (alive.rows.length === 0) return { alive: false, suspects: new Set() }
     const suspects = await findSuspects(inner, insertion)
     const rows = tasks
-      .filter(({ id }) => !suspects.has(id))
+      .filter(({ nonce }) => !suspects.has(nonce))
       .map((task) => [processId, ...insertedValues(task), now, 0])
     if (rows.length > 0) {
       await sql`
@@ -149,7 +155,7 @@ async function insertTasks(store: Store, insertion: TaskInsertion): Promise<Task
 
 async function insertOne(store: Store, insertion: TaskInsertion, task: NewTask): Promise<boolean> {
   const { db, tables } = store
-  const { processId, suspectFrom } = insertion
+  const { processId, epoch, suspectFrom } = insertion
   const mayBeSuspect = task.jobRef !== null && suspectFrom !== Number.POSITIVE_INFINITY
   const innocent = mayBeSuspect
     ? sql`and not ${isSuspect(store, insertion, sql`${task.queue}`, sql`${task.jobRef}`)}`
@@ -157,13 +163,13 @@ async function insertOne(store: Store, insertion: TaskInsertion, task: NewTask):
   const { numAffectedRows } = await sql`
     insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
     select p.process_id, ${sql.join(insertedValues(task))}, ${now}, 0 from ${tables.processes} as p
-    where p.process_id = ${processId} and p.state = 'alive' ${innocent} lock in share mode
+    where p.process_id = ${processId} and p.state = 'alive' and p.epoch <= ${epoch} ${innocent} lock in share mode
     ${onDuplicateReplace(REPLACED)}`.execute(db)
   return numAffectedRows !== 0n
 }
 
-/** Those of the given tasks whose job is a suspect, by id. */
-async function findSuspects(store: Store, insertion: TaskInsertion): Promise<Set<string>> {
+/** Those of the given tasks whose job is a suspect, by nonce. */
+async function findSuspects(store: Store, insertion: TaskInsertion): Promise<Set<number>> {
   const { suspectFrom, crashWindow, tasks } = insertion
   const withRef = tasks.filter(({ jobRef }) => jobRef !== null)
   if (suspectFrom === Number.POSITIVE_INFINITY || withRef.length === 0) return new Set()
@@ -174,5 +180,6 @@ async function findSuspects(store: Store, insertion: TaskInsertion): Promise<Set
     where (queue, job_ref) in (${pairs}) and count >= ${suspectFrom}
       and last_crash_at > ${dialect.after(-crashWindow)}`.execute(db)
   const found = new Set(rows.map(({ queue, job_ref }) => `${queue}\0${job_ref}`))
-  return new Set(withRef.filter(({ queue, jobRef }) => found.has(`${queue}\0${jobRef}`)).map(({ id }) => id))
+  const suspects = withRef.filter(({ queue, jobRef }) => found.has(`${queue}\0${jobRef}`))
+  return new Set(suspects.map(({ nonce }) => nonce))
 }

@@ -3,6 +3,8 @@ import type { Store } from './store.js'
 
 /** What a task's row is written from. */
 export interface NewTask {
+  /** Number of this registration among those of its process: never the same twice, so that no late write of an earlier one matches. */
+  readonly nonce: number
   readonly id: string
   readonly queue: string
   readonly jobRef: string | null
@@ -13,6 +15,8 @@ export interface NewTask {
 
 export interface TaskInsertion {
   readonly processId: string
+  /** Refused once a later epoch of the process is in the database: see `settleInserts`. */
+  readonly epoch: number
   readonly tasks: readonly NewTask[]
   /** Jobs that crashed this often within `crashWindow` ms are suspects and are not written; Infinity writes all. */
   readonly suspectFrom: number
@@ -22,23 +26,24 @@ export interface TaskInsertion {
 export interface TaskInsertResult {
   /** False: the process is not alive in the database, and nothing was written. */
   readonly alive: boolean
-  /** The ids of suspects, which were not written. */
-  readonly suspects: ReadonlySet<string>
+  /** The nonces of suspects, which were not written. */
+  readonly suspects: ReadonlySet<number>
 }
 
-export const INSERTED = ['id', 'queue', 'job_ref', 'payload', 'on_crash'] as const
+export const INSERTED = ['nonce', 'id', 'queue', 'job_ref', 'payload', 'on_crash'] as const
 
-export const insertedValues = ({ id, queue, jobRef, payload, onCrash }: NewTask): readonly unknown[] => [
+export const insertedValues = ({
+  nonce,
   id,
   queue,
   jobRef,
   payload,
   onCrash,
-]
+}: NewTask): readonly unknown[] => [sql.lit(nonce), id, queue, jobRef, payload, onCrash]
 
 /** What a task that is taken over from another process loses of its old row. */
 export const REPLACED = [
-  ...['process_id', ...INSERTED, 'created_at', 'progress_at', 'attempts', 'retry_at', 'last_error'],
+  ...['process_id', ...INSERTED, 'ended', 'created_at', 'progress_at', 'attempts', 'retry_at', 'last_error'],
   ...['claimed_by', 'claim_token', 'claim_expires_at', 'crashes'],
 ]
 

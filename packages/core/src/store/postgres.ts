@@ -44,11 +44,19 @@ export const postgres: Dialect = {
     createQueryCompiler: () => new PostgresQueryCompiler(),
   },
   transactionalDdl: true,
+  plugins: [],
   // now() would be the start of the transaction.
   now,
   nowMs,
   after: (ms) => sql`clock_timestamp() + (${ms})::float8 * interval '1 millisecond'`,
   msSince: (column) => sql<number>`(extract(epoch from clock_timestamp() - ${column}) * 1000)::float8`,
+  exact: (column) => sql`${sql.ref(column)}`,
+  async sessionProblem(db) {
+    const { rows } = await sql<{ encoding: string }>`select pg_client_encoding() as encoding`.execute(db)
+    const { encoding } = rows[0]!
+    if (encoding === 'UTF8') return undefined
+    return `client_encoding is ${encoding}, and the driver speaks UTF8: leave it unset.`
+  },
   onConflictReplace,
   onConflictKeep: (key) => sql`on conflict (${columnList(key)}) do nothing`,
   insertTasks,
@@ -99,24 +107,24 @@ export const postgres: Dialect = {
 /** One statement for all tasks; why some were not written is asked only then. */
 async function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
   const { db, tables } = store
-  const { processId, tasks, suspectFrom } = insertion
+  const { processId, epoch, tasks, suspectFrom } = insertion
   const task = (column: string) => sql.id('task', column)
   const innocent =
     suspectFrom === Number.POSITIVE_INFINITY
       ? sql`true`
       : sql`not ${isSuspect(store, insertion, task('queue'), task('job_ref'))}`
-  const { rows } = await sql<{ id: string }>`
+  const { rows } = await sql<{ nonce: number | string }>`
     with alive as (
       select p.process_id from ${tables.processes} as p
-      where p.process_id = ${processId} and p.state = 'alive' for key share of p
+      where p.process_id = ${processId} and p.state = 'alive' and p.epoch <= ${epoch} for key share of p
     ), task (${columnList(INSERTED)}) as (values ${valuesList(tasks.map(insertedValues))})
     insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
     select alive.process_id, ${sql.join(INSERTED.map(task))}, ${now}, 0 from alive cross join task
     where ${innocent}
     ${onConflictReplace(['queue', 'job_ref'], REPLACED)}
-    returning id`.execute(db)
-  const written = new Set(rows.map(({ id }) => id))
-  const left = tasks.map(({ id }) => id).filter((id) => !written.has(id))
+    returning nonce`.execute(db)
+  const written = new Set(rows.map(({ nonce }) => Number(nonce)))
+  const left = tasks.map(({ nonce }) => nonce).filter((nonce) => !written.has(nonce))
   if (written.size > 0 || left.length === 0) return { alive: true, suspects: new Set(left) }
   return { alive: await isAlive(store, processId), suspects: new Set(left) }
 }

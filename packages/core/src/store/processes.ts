@@ -33,9 +33,9 @@ export async function insertProcess(
     db,
     sql`
     insert into ${tables.processes} (process_id, state, hostname, pid, label, version, capacity,
-      heartbeat_interval_ms, orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
+      heartbeat_interval_ms, orphan_threshold_ms, beat, epoch, started_at, last_seen_at, lease_expires_at)
     values (${processId}, 'alive', ${hostname}, ${pid}, ${label}, ${version}, ${capacity},
-      ${Math.ceil(heartbeatInterval)}, ${Math.ceil(orphanThreshold)}, 0, ${dialect.now}, ${dialect.now},
+      ${Math.ceil(heartbeatInterval)}, ${Math.ceil(orphanThreshold)}, 0, 0, ${dialect.now}, ${dialect.now},
       ${dialect.after(orphanThreshold)})`,
   )
   return now!

@@ -27,14 +27,15 @@ export interface TransactionStore extends Store {
 /** The user's plugins would rewrite our identifiers and rows, so they stay out. */
 export function openStore(db: Kysely<unknown>, options: StoreOptions): Store {
   const names = TABLES.map((name) => [name, tableId(options, name)] as const)
-  const { schema, tablePrefix, dialect } = options
+  const { schema, tablePrefix } = options
+  const dialect = dialectOf(db, options.dialect)
   return {
-    db: db.withoutPlugins(),
-    dialect: dialectOf(db, options.dialect),
+    db: withOwnPlugins(db, dialect),
+    dialect,
     place: {
       ...(schema === undefined ? {} : { schema }),
       ...(tablePrefix === undefined ? {} : { tablePrefix }),
-      ...(dialect === undefined ? {} : { dialect }),
+      ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
     },
     tables: Object.fromEntries(names) as Record<TableName, RawBuilder<unknown>>,
     limits: { payloadBytes: Number.POSITIVE_INFINITY },
@@ -51,7 +52,11 @@ export function tableId(
 
 /** The same store inside the caller's transaction. */
 export function joinTransaction(store: Store, trx: Transaction<unknown>): TransactionStore {
-  return { ...store, db: trx.withoutPlugins() }
+  return { ...store, db: withOwnPlugins(trx, store.dialect) }
+}
+
+function withOwnPlugins<T extends Kysely<unknown>>(db: T, { plugins }: Dialect): T {
+  return plugins.reduce((plugged, plugin) => plugged.withPlugin(plugin), db.withoutPlugins()) as T
 }
 
 /** Runs `work` in a transaction of our own, again when the database asks for it; `work` must bear repetition. */

@@ -1,12 +1,11 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { fatesOf } from '../../src/store/fates.js'
-import { insertRecoveries } from '../../src/store/history.js'
-import { deleteTasks } from '../../src/store/tasks.js'
+import { completedId, insertRecoveries } from '../../src/store/history.js'
+import { joinTransaction } from '../../src/store/store.js'
+import { markEnded } from '../../src/store/tasks.js'
 import { GoldenStore } from '../support/golden.js'
-import { addProcess, addTask } from '../support/rows.js'
-
-const task = (id: string, jobRef: string | null = `job ${id}`) => ({ id, queue: 'table', jobRef })
+import { addTask, nonceOf } from '../support/rows.js'
 
 describe('fatesOf tells of a task that was ended in a transaction', () => {
   let on: GoldenStore
@@ -19,43 +18,41 @@ describe('fatesOf tells of a task that was ended in a transaction', () => {
   })
   afterAll(() => on[Symbol.asyncDispose]())
 
-  const fates = async (store: typeof on.store, ...tasks: ReturnType<typeof task>[]) =>
-    Object.fromEntries(await fatesOf(store, 'p', tasks))
+  const fates = async (store: typeof on.store, ...ids: string[]) => {
+    const found = await fatesOf(store, 'p', ids.map(nonceOf))
+    return Object.fromEntries(ids.map((id) => [id, found.get(nonceOf(id))]))
+  }
 
   it('whether that is open, has rolled back or has committed', async () => {
-    await addProcess(on.db, 'p')
-    await deleteTasks(on.store, 'p', ['c'])
+    await on.db.transaction().execute((trx) => markEnded(joinTransaction(on.store, trx), 'p', nonceOf('c')))
     await on.db.transaction().execute(async (trx) => {
-      await sql`delete from holdfast_tasks where process_id = 'p' and id = 'a'`.execute(trx)
-      const found = await on.golden('fates-of', (store) =>
-        fates(store, task('a'), task('b'), task('c'), task('d', null)),
-      )
-      expect(found).toEqual({ a: 'open', b: 'rolled-back', c: 'committed', d: 'committed' })
+      await markEnded(joinTransaction(on.store, trx), 'p', nonceOf('a'))
+      const found = await on.golden('fates-of', (store) => fates(store, 'a', 'b', 'c'))
+      expect(found).toEqual({ a: 'open', b: 'rolled-back', c: 'committed' })
+    })
+    expect(await on.golden('fates-of-free', (store) => fates(store, 'a', 'b'))).toEqual({
+      a: 'committed',
+      b: 'rolled-back',
     })
   })
 
-  it('whether others have it now', async () => {
-    await addProcess(on.db, 'p')
-    await deleteTasks(on.store, 'p', ['a', 'b'])
-    await addTask(on.db, 'other', 'x', { jobRef: 'job a' })
-    await addTask(on.db, 'other', 'y', { jobRef: 'job b', queue: 'another queue' })
+  it('whether others have it, or have had it', async () => {
     await addTask(on.db, 'p', 'claimed', { claim: { by: 'other', token: 'token', ms: 60_000 } })
-    const found = await fates(on.store, task('a'), task('b'), task('claimed', null))
-    expect(found).toEqual({ a: 'lost', b: 'committed', claimed: 'lost' })
+    // Taken over after a rollback, and ended there since.
+    await sql`delete from holdfast_tasks where id = 'a'`.execute(on.db)
+    await sql`update holdfast_tasks set process_id = 'other' where id = 'b'`.execute(on.db)
+    expect(await fates(on.store, 'a', 'b', 'claimed')).toEqual({ a: 'lost', b: 'lost', claimed: 'lost' })
   })
 
-  it('whether it was recovered, where its process is not alive', async () => {
-    await addProcess(on.db, 'p', { state: 'dead' })
-    await deleteTasks(on.store, 'p', ['a', 'b'])
+  it('whether its recovery found it ended', async () => {
+    await sql`delete from holdfast_tasks where id in ('a', 'b')`.execute(on.db)
+    const recovery = { taskId: 'p/a', queue: 'table', jobRef: null, newJobRef: null, fromProcess: 'p' }
+    const rest = { byProcess: 'other', cause: 'crash', crashes: 0, orphanedForMs: 1 }
     await insertRecoveries(on.store, [
-      {
-        ...{ id: 'r', taskId: 'p/a', queue: 'table', jobRef: 'job a', newJobRef: 'job a', fromProcess: 'p' },
-        ...{ byProcess: 'other', cause: 'crash', crashes: 1, outcome: 'requeued', orphanedForMs: 1 },
-      },
+      { ...recovery, ...rest, id: completedId('p', nonceOf('a')), outcome: 'completed' },
+      { ...recovery, ...rest, id: completedId('P', nonceOf('b')), outcome: 'completed' },
     ])
-    const found = await on.golden('fates-of-dead', (store) => fates(store, task('a'), task('b'), task('c')))
-    expect(found).toEqual({ a: 'lost', b: 'committed', c: 'rolled-back' })
-    await sql`delete from holdfast_processes`.execute(on.db)
-    expect(await fates(on.store, task('a'), task('b'))).toEqual({ a: 'lost', b: 'committed' })
+    const found = await on.golden('fates-of-gone', (store) => fates(store, 'a', 'b'))
+    expect(found).toEqual({ a: 'committed', b: 'lost' })
   })
 })

@@ -6,7 +6,7 @@ import { beat } from '../../src/store/processes.js'
 import { openStore } from '../../src/store/store.js'
 import { touchTasks } from '../../src/store/tasks.js'
 import { Fixture } from '../support/fixture.js'
-import { addProcess, addTask } from '../support/rows.js'
+import { addProcess, addTask, nonceOf } from '../support/rows.js'
 
 /** What other systems got wrong about heartbeats in SQL. */
 describe('heartbeats in SQL', () => {
@@ -33,7 +33,7 @@ describe('heartbeats in SQL', () => {
     const store = openStore(fixture.db, {})
     for (let n = 0; n < 3; n++) {
       expect(await beat(store, 'p', 1_000)).toBeDefined()
-      expect(await touchTasks(store, 'p', ['t'])).toEqual(new Set(['t']))
+      expect(await touchTasks(store, 'p', [nonceOf('t')])).toEqual(new Set([nonceOf('t')]))
     }
     expect(await textOfTimes()).toEqual(before)
   })
@@ -59,8 +59,8 @@ describe('heartbeats in SQL', () => {
       expect(first).toBeDefined()
       expect(await beat(store, 'p', 1_000)).toBe(first)
       // A task that made progress twice in the same instant is this process's still.
-      expect(await touchTasks(store, 'p', ['t'])).toEqual(new Set(['t']))
-      expect(await touchTasks(store, 'p', ['t'])).toEqual(new Set(['t']))
+      expect(await touchTasks(store, 'p', [nonceOf('t')])).toEqual(new Set([nonceOf('t')]))
+      expect(await touchTasks(store, 'p', [nonceOf('t')])).toEqual(new Set([nonceOf('t')]))
       await frozen.destroy()
     },
   )

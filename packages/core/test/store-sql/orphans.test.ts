@@ -1,10 +1,8 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { inTransaction, type Store } from '../../src/store/store.js'
 import {
   claimOrphans,
   deleteOrphans,
-  deleteTasks,
   holdOrphan,
   lockClaimed,
   lockOrphans,
@@ -12,9 +10,11 @@ import {
   orphanOwners,
   postponeOrphan,
   setJobRef,
-} from '../../src/store/tasks.js'
+} from '../../src/store/orphans.js'
+import { inTransaction, type Store } from '../../src/store/store.js'
+import { deleteTasks } from '../../src/store/tasks.js'
 import { GoldenStore } from '../support/golden.js'
-import { addProcess, addTask, taskIds } from '../support/rows.js'
+import { addProcess, addTask, nonceOf, taskIds } from '../support/rows.js'
 import { dialect, HOUR } from '../support/sql.js'
 
 const ours = { by: 'sweeper', token: 'token' }
@@ -38,7 +38,7 @@ describe('orphans in SQL', () => {
       from holdfast_tasks where process_id = 'dead' and id = ${id}`.execute(on.db)
     return rows[0]!
   }
-  const lock = (store: Store, limit = 10, after = '') =>
+  const lock = (store: Store, limit = 10, after = 0) =>
     inTransaction(store, (inner) => lockOrphans(inner, { owner: 'dead', queue: 'table', after, limit }))
 
   it('orphanOwners finds who owns rows and does not live, by one probe an owner', async () => {
@@ -60,22 +60,24 @@ describe('orphans in SQL', () => {
     await sql`delete from holdfast_tasks`.execute(on.db)
     const owners = Array.from({ length: 1_001 }, (_, n) => `gone:${String(n).padStart(5, '0')}`)
     const { now } = dialect
-    const rows = owners.map((owner) => sql`(${owner}, 'a', 'table', '{}', ${now}, 0)`)
-    await sql`insert into holdfast_tasks (process_id, id, queue, payload, created_at, attempts)
+    const rows = owners.map((owner) => sql`(${owner}, 1, 'a', 'table', '{}', ${now}, 0)`)
+    await sql`insert into holdfast_tasks (process_id, nonce, id, queue, payload, created_at, attempts)
       values ${sql.join(rows)}`.execute(on.db)
     expect((await orphanOwners(on.store)).map(({ processId }) => processId)).toEqual(owners)
   })
 
   it('lockOrphans answers the next rows in order, and passes over what another has locked', async () => {
     const first = await on.golden('lock-orphans', (store) => lock(store, 2))
-    const nothing = { onCrash: null, lastError: null, crashes: null }
+    const rest = { queue: 'table', ended: false, onCrash: null, attempts: 0, lastError: null, crashes: null }
     expect(first).toEqual([
-      { id: 'a', queue: 'table', jobRef: 'job a', payload: '"a"', attempts: 0, ...nothing },
-      { id: 'b', queue: 'table', jobRef: 'job b', payload: '"b"', attempts: 0, ...nothing },
+      { nonce: nonceOf('a'), id: 'a', jobRef: 'job a', payload: '"a"', ...rest },
+      { nonce: nonceOf('b'), id: 'b', jobRef: 'job b', payload: '"b"', ...rest },
     ])
-    expect((await lock(on.store, 2, 'b')).map(({ id }) => id)).toEqual(['c'])
+    expect((await lock(on.store, 2, nonceOf('b'))).map(({ id }) => id)).toEqual(['c'])
     await on.db.transaction().execute(async (trx) => {
-      await sql`select id from holdfast_tasks where process_id = 'dead' and id = 'a' for update`.execute(trx)
+      await sql`select id from holdfast_tasks where process_id = 'dead' and nonce = ${nonceOf('a')} for update`.execute(
+        trx,
+      )
       expect((await lock(on.store)).map(({ id }) => id)).toEqual(['b', 'c'])
     })
   })
@@ -94,9 +96,9 @@ describe('orphans in SQL', () => {
 
   it('claimOrphans marks rows, lockClaimed finds those still under the claim, deleteOrphans ends them', async () => {
     const owner = 'dead'
-    const ids = ['a', 'b']
+    const nonces = ['a', 'b'].map(nonceOf)
     await on.golden('claim-orphans', (store) =>
-      inTransaction(store, (inner) => claimOrphans(inner, { owner, ids, claim: ours, ttl: HOUR })),
+      inTransaction(store, (inner) => claimOrphans(inner, { owner, nonces, claim: ours, ttl: HOUR })),
     )
     const { claimed, ...row } = await rowOf('a')
     expect(row).toMatchObject({ claimed_by: 'sweeper', claim_token: 'token' })
@@ -104,20 +106,22 @@ describe('orphans in SQL', () => {
     expect(await rowOf('c')).toMatchObject({ claimed_by: null, claim_token: null })
     await sql`update holdfast_tasks set claim_token = 'TOKEN' where id = 'b'`.execute(on.db)
     const still = await on.golden('lock-claimed', (store) =>
-      inTransaction(store, (inner) => lockClaimed(inner, { owner, ids: [...ids, 'z'], claim: ours })),
+      inTransaction(store, (inner) =>
+        lockClaimed(inner, { owner, nonces: [...nonces, nonceOf('z')], claim: ours }),
+      ),
     )
-    expect(still).toEqual({ ours: new Set(['a']), gone: new Set(['z']) })
+    expect(still).toEqual({ ours: new Set([nonceOf('a')]), gone: new Set([nonceOf('z')]) })
     await on.golden('mark-counted', (store) =>
-      inTransaction(store, (inner) => markCounted(inner, { owner, ids, claim: ours, crashes: 2 })),
+      inTransaction(store, (inner) => markCounted(inner, { owner, nonces, claim: ours, crashes: 2 })),
     )
     expect([(await rowOf('a')).crashes, (await rowOf('b')).crashes]).toEqual([2, null])
-    await on.golden('delete-orphans', (store) => deleteOrphans(store, owner, ['a', 'c']))
+    await on.golden('delete-orphans', (store) => deleteOrphans(store, owner, ['a', 'c'].map(nonceOf)))
     expect(await taskIds(on.db)).toEqual(['dead/b'])
   })
 
   it('setJobRef gives one row another identity, which no other row of its queue may have', async () => {
     const set = (id: string, jobRef: string) => (store: Store) =>
-      inTransaction(store, (inner) => setJobRef(inner, { owner: 'dead', id, jobRef }))
+      inTransaction(store, (inner) => setJobRef(inner, { owner: 'dead', nonce: nonceOf(id), jobRef }))
     await on.golden('set-job-ref', set('a', 'job z'))
     const { rows } = await sql`select id, job_ref from holdfast_tasks order by id`.execute(on.db)
     expect(rows).toEqual([
@@ -132,8 +136,8 @@ describe('orphans in SQL', () => {
   it('nothing is asked for no rows', async () => {
     const asked = on.golden('orphans-none', (store) =>
       inTransaction(store, async (inner) => {
-        await claimOrphans(inner, { owner: 'dead', ids: [], claim: ours, ttl: HOUR })
-        await lockClaimed(inner, { owner: 'dead', ids: [], claim: ours })
+        await claimOrphans(inner, { owner: 'dead', nonces: [], claim: ours, ttl: HOUR })
+        await lockClaimed(inner, { owner: 'dead', nonces: [], claim: ours })
         await deleteOrphans(inner, 'dead', [])
       }),
     )
@@ -148,11 +152,13 @@ describe('orphans in SQL', () => {
     const owner = 'dead'
     await on.golden('postpone-orphan', (store) =>
       inTransaction(store, (inner) =>
-        postponeOrphan(inner, { owner, id: 'failing', error: 'no', retryIn: HOUR }),
+        postponeOrphan(inner, { owner, nonce: nonceOf('failing'), error: 'no', retryIn: HOUR }),
       ),
     )
     await on.golden('hold-orphan', (store) =>
-      inTransaction(store, (inner) => holdOrphan(inner, { owner, id: 'held', crashes: 2, ms: HOUR })),
+      inTransaction(store, (inner) =>
+        holdOrphan(inner, { owner, nonce: nonceOf('held'), crashes: 2, ms: HOUR }),
+      ),
     )
     const unclaimed = { claimed_by: null, claimed: null }
     const failing = await rowOf('failing')
@@ -174,9 +180,9 @@ describe('orphans in SQL', () => {
     await addProcess(on.db, 'sweeper')
     await addTask(on.db, 'dead', 'failing', { claim: { by: 'sweeper', token: 't', ms: HOUR } })
     await inTransaction(on.store, (inner) =>
-      postponeOrphan(inner, { owner: 'dead', id: 'failing', error: 'no', retryIn: -1_000 }),
+      postponeOrphan(inner, { owner: 'dead', nonce: nonceOf('failing'), error: 'no', retryIn: -1_000 }),
     )
-    expect(await deleteTasks(on.store, 'dead', ['failing'])).toEqual(new Set())
-    expect((await lock(on.store, 10, 'c')).map(({ id }) => id)).toEqual(['failing'])
+    expect(await deleteTasks(on.store, 'dead', [nonceOf('failing')])).toEqual(new Set())
+    expect((await lock(on.store, 10, nonceOf('c'))).map(({ id }) => id)).toEqual(['failing'])
   })
 })

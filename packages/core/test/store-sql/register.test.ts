@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { NewTask, TaskInsertion } from '../../src/store/new-tasks.js'
 import { insertTasks } from '../../src/store/tasks.js'
 import { GoldenStore } from '../support/golden.js'
-import { addProcess, addTask, taskIds } from '../support/rows.js'
+import { addProcess, addTask, nonceOf, taskIds } from '../support/rows.js'
 import { dialect, HOUR } from '../support/sql.js'
 
 describe('registering tasks in SQL', () => {
@@ -18,10 +18,10 @@ describe('registering tasks in SQL', () => {
   afterAll(() => on[Symbol.asyncDispose]())
 
   const task = (id: string, jobRef: string | null = null): NewTask => ({
-    ...{ id, queue: 'table', jobRef, payload: `{"of":"${id}"}`, onCrash: null },
+    ...{ nonce: nonceOf(id), id, queue: 'table', jobRef, payload: `{"of":"${id}"}`, onCrash: null },
   })
   const insertion = (tasks: readonly NewTask[], suspectFrom = Number.POSITIVE_INFINITY): TaskInsertion => ({
-    ...{ processId: 'p', tasks, suspectFrom, crashWindow: HOUR },
+    ...{ processId: 'p', epoch: 0, tasks, suspectFrom, crashWindow: HOUR },
   })
   const addCrashes = (jobRef: string, count: number, msAgo = 0) =>
     sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
@@ -33,13 +33,27 @@ describe('registering tasks in SQL', () => {
     expect(await on.golden('insert-task-lone', (store) => insertTasks(store, insertion([lone])))).toEqual(
       written,
     )
-    const { rows } = await sql<{ age: number }>`
-      select process_id, id, queue, job_ref, payload, on_crash, attempts, progress_at, claimed_by, claim_token,
+    const { rows } = await sql<{ nonce: unknown }>`
+      select process_id, nonce, id, queue, job_ref, payload, on_crash, ended, attempts, progress_at, claimed_by, claim_token,
         claim_expires_at, retry_at, last_error, crashes from holdfast_tasks`.execute(on.db)
-    const nothing = { progress_at: null, claimed_by: null, claim_token: null, claim_expires_at: null }
-    expect(rows).toEqual([
+    const nothing = {
+      ended: null,
+      progress_at: null,
+      claimed_by: null,
+      claim_token: null,
+      claim_expires_at: null,
+    }
+    expect(rows.map((row) => ({ ...row, nonce: Number(row.nonce) }))).toEqual([
       {
-        ...{ process_id: 'p', id: 'a', queue: 'table', job_ref: 'job', payload: '{"of":"a"}', attempts: 0 },
+        ...{
+          process_id: 'p',
+          nonce: nonceOf('a'),
+          id: 'a',
+          queue: 'table',
+          job_ref: 'job',
+          payload: '{"of":"a"}',
+          attempts: 0,
+        },
         ...{ on_crash: 'quarantine', retry_at: null, last_error: null, crashes: null, ...nothing },
       },
     ])
@@ -58,7 +72,7 @@ describe('registering tasks in SQL', () => {
     await addCrashes('killer', 2)
     const lone = insertion([task('a', 'killer')], 2)
     const result = await on.golden('insert-task-suspect', (store) => insertTasks(store, lone))
-    expect(result).toEqual({ alive: true, suspects: new Set(['a']) })
+    expect(result).toEqual({ alive: true, suspects: new Set([nonceOf('a')]) })
     expect(await taskIds(on.db)).toEqual([])
   })
 
@@ -68,7 +82,7 @@ describe('registering tasks in SQL', () => {
     await addCrashes('long ago', 2, 2 * HOUR)
     const batch = insertion([task('a', 'killer'), task('b', 'once'), task('c', 'long ago'), task('d')], 2)
     const result = await on.golden('insert-tasks-suspects', (store) => insertTasks(store, batch))
-    expect(result).toEqual({ alive: true, suspects: new Set(['a']) })
+    expect(result).toEqual({ alive: true, suspects: new Set([nonceOf('a')]) })
     expect(await taskIds(on.db)).toEqual(['p/b', 'p/c', 'p/d'])
   })
 
@@ -92,6 +106,20 @@ describe('registering tasks in SQL', () => {
     expect(await taskIds(on.db)).toEqual([])
   })
 
+  it('one that names an epoch before its process’s is refused, be it one task or several', async () => {
+    await sql`update holdfast_processes set epoch = 5`.execute(on.db)
+    const late = (epoch: number, ...ids: string[]) => ({
+      ...insertion(ids.map((id) => task(id))),
+      epoch,
+    })
+    await insertTasks(on.store, late(4, 'a'))
+    await insertTasks(on.store, late(4, 'a', 'b'))
+    expect(await taskIds(on.db)).toEqual([])
+    await insertTasks(on.store, late(5, 'a'))
+    await insertTasks(on.store, late(6, 'b', 'c'))
+    expect(await taskIds(on.db)).toEqual(['p/a', 'p/b', 'p/c'])
+  })
+
   it('a job that another process holds is taken over, and its row forgets the other', async () => {
     const claim = { by: 'x', token: 'token', ms: 1_000 }
     await addTask(on.db, 'other', 'theirs', { jobRef: 'job', claim, retryMs: HOUR })
@@ -105,9 +133,15 @@ describe('registering tasks in SQL', () => {
     expect(await on.golden('insert-tasks-take-over', (store) => insertTasks(store, batch))).toEqual(written)
     expect(await taskIds(on.db)).toEqual(['p/new', 'p/ours', 'p/ours too'])
     const { rows } = await sql`
-      select distinct attempts, progress_at, claimed_by, claim_token, claim_expires_at, retry_at, last_error, crashes
+      select distinct ended, attempts, progress_at, claimed_by, claim_token, claim_expires_at, retry_at, last_error, crashes
       from holdfast_tasks`.execute(on.db)
-    const nothing = { progress_at: null, claimed_by: null, claim_token: null, claim_expires_at: null }
+    const nothing = {
+      ended: null,
+      progress_at: null,
+      claimed_by: null,
+      claim_token: null,
+      claim_expires_at: null,
+    }
     expect(rows).toEqual([{ attempts: 0, retry_at: null, last_error: null, crashes: null, ...nothing }])
   })
 

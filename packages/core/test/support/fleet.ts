@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import { expect } from 'vitest'
 import { type TaskHandle, TaskLostError, TaskMonitor } from '../../src/index.js'
 import { openStore, retryTransient, type Store } from '../../src/store/store.js'
+import type { Task } from '../../src/task/task.js'
 import { fast } from './fast.js'
 import { jobKey, ledgerAdapter } from './ledger-queue.js'
 import { type Death, type Operation, SLOTS } from './operations.js'
@@ -11,6 +12,7 @@ import { ago, HOUR } from './sql.js'
 /** A task that was registered, and what is known of its end without looking at the database. */
 export interface Registration {
   readonly task: TaskHandle
+  readonly nonce: number
   readonly processId: string
   readonly monitor: TaskMonitor
   readonly jobRef: string | null
@@ -125,7 +127,17 @@ export class Fleet {
       const owner = task.fullId.split('/', 1)[0]!
       const struck = this.#struck.has(owner)
       this.registrations.push({
-        ...{ task, processId: owner, monitor, jobRef, begun, durable, completed: false, struck },
+        ...{
+          task,
+          nonce: (task as Task).nonce,
+          processId: owner,
+          monitor,
+          jobRef,
+          begun,
+          durable,
+          completed: false,
+          struck,
+        },
       })
     } catch (error) {
       if (!TaskLostError.is(error)) throw error
@@ -268,9 +280,8 @@ export class Fleet {
 
   async #inFlight({ processId, task }: Registration): Promise<boolean> {
     const { rows } = await sql`
-      select 1 as found from holdfast_tasks where process_id = ${processId} and id = ${task.id}`.execute(
-      this.#db,
-    )
+      select 1 as found from holdfast_tasks
+      where process_id = ${processId} and id = ${task.id} and ended is null`.execute(this.#db)
     return rows.length > 0
   }
 }

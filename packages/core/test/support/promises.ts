@@ -62,7 +62,7 @@ export class Promises {
 
   /** Exactly one of: in flight, completed, recovered or quarantined, taken over by a later registration. */
   #checkOne(registration: Registration, all: readonly Registration[], facts: Facts): void {
-    const { task, processId, jobRef, completed } = registration
+    const { task, nonce, processId, jobRef, completed } = registration
     const rows = facts.rows.filter((id) => id === task.fullId || id.endsWith(`:${task.fullId}`))
     const ends = facts.history.filter(({ task_id, cause }) => {
       const isIt = task_id === task.fullId || task_id.endsWith(`:${task.fullId}`)
@@ -76,7 +76,7 @@ export class Promises {
     )
     if (fates.length === 0) expect(newer, `${task.fullId} (${jobRef}) is lost`).toBe(true)
     expect(fates.length, `${task.fullId} of ${processId}: ${fates.join(', ')}`).toBeLessThanOrEqual(1)
-    const recoveries = facts.ledger.filter((id) => id.includes(task.fullId))
+    const recoveries = facts.ledger.filter((id) => id.split('#', 1)[0]!.endsWith(`${processId}/${nonce}`))
     const requeued = ends.filter(({ outcome }) => outcome === 'requeued').length
     // In two phases it may be runnable before that is written down, or be taken over in between.
     if (this.#concurrent && (fates[0] ?? 'in flight') === 'in flight')
@@ -114,10 +114,11 @@ export class Promises {
   async #facts(): Promise<Facts> {
     const db = this.#db
     const [rows, history, quarantine, crashes, ledger, jobs] = await Promise.all([
-      sql<{ process_id: string; id: string }>`select process_id, id from holdfast_tasks`.execute(db),
-      sql<Ended>`select task_id, job_ref, cause, outcome from holdfast_recoveries order by recovered_at`.execute(
-        db,
-      ),
+      sql<{ process_id: string; id: string }>`
+        select process_id, id from holdfast_tasks where ended is null`.execute(db),
+      sql<Ended>`
+        select task_id, job_ref, cause, outcome from holdfast_recoveries where outcome <> 'completed'
+        order by recovered_at`.execute(db),
       sql<{ task_id: string; reason: string }>`select task_id, reason from holdfast_quarantine`.execute(db),
       sql<{ job_ref: string; count: unknown }>`select job_ref, count from holdfast_crashes`.execute(db),
       sql<{

@@ -18,8 +18,8 @@ export async function addProcess(
 ): Promise<void> {
   await sql`
     insert into holdfast_processes (process_id, state, hostname, pid, version, heartbeat_interval_ms,
-      orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
-    values (${processId}, ${state}, 'host', 1, '0', 100, ${orphanThreshold}, 7, ${ago(seenMsAgo)}, ${ago(seenMsAgo)},
+      orphan_threshold_ms, beat, epoch, started_at, last_seen_at, lease_expires_at)
+    values (${processId}, ${state}, 'host', 1, '0', 100, ${orphanThreshold}, 7, 0, ${ago(seenMsAgo)}, ${ago(seenMsAgo)},
       ${ago(-leaseMs)})`.execute(db)
 }
 
@@ -31,6 +31,14 @@ export interface TaskSetUp {
   readonly retryMs?: number
 }
 
+/** The nonce of a task that `addTask` writes: ids in order have nonces in order. */
+export function nonceOf(id: string): number {
+  const bytes = Buffer.alloc(4)
+  bytes.write(id)
+  const rest = [...id].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 65_536, 0)
+  return bytes.readUInt32BE() * 65_536 + rest
+}
+
 export async function addTask(
   db: AnyDatabase,
   processId: string,
@@ -38,9 +46,9 @@ export async function addTask(
   { queue = 'table', jobRef = null, claim, retryMs }: TaskSetUp = {},
 ): Promise<void> {
   await sql`
-    insert into holdfast_tasks (process_id, id, queue, job_ref, payload, created_at, attempts, claimed_by, claim_token,
+    insert into holdfast_tasks (process_id, nonce, id, queue, job_ref, payload, created_at, attempts, claimed_by, claim_token,
       claim_expires_at, retry_at)
-    values (${processId}, ${id}, ${queue}, ${jobRef}, ${`"${id}"`}, ${ago(5_000)}, 0, ${claim?.by ?? null},
+    values (${processId}, ${nonceOf(id)}, ${id}, ${queue}, ${jobRef}, ${`"${id}"`}, ${ago(5_000)}, 0, ${claim?.by ?? null},
       ${claim?.token ?? null}, ${claim === undefined ? null : ago(-claim.ms)},
       ${retryMs === undefined ? null : ago(-retryMs)})`.execute(db)
 }

@@ -1,1 +1,1 @@
-delete from `holdfast_tasks` where process_id = ? and id in (?, ?);
+delete from `holdfast_tasks` where process_id = ? and nonce in (?, ?);

@@ -1,2 +1,2 @@
 delete from `holdfast_tasks`
-where process_id = ? and id = ? and claim_token is null;
+where process_id = ? and nonce = ? and claim_token is null;

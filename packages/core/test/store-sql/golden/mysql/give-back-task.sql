@@ -1,3 +1,3 @@
 update `holdfast_tasks`
 set process_id = ?
-where process_id = ? and id = ? and claim_token is null;
+where process_id = ? and nonce = ? and claim_token is null;

@@ -3,6 +3,6 @@ set transaction isolation level read committed;
 begin;
 
 select process_id from `holdfast_processes`
-where process_id = ? and state = 'alive' lock in share mode;
+where process_id = ? and state = 'alive' and epoch <= ? lock in share mode;
 
 commit;

@@ -2,8 +2,8 @@ set transaction isolation level read committed;
 
 begin;
 
-select id, claim_token as token from `holdfast_tasks`
-where process_id = ? and id in (?, ?, ?)
-order by process_id, id for update;
+select nonce, claim_token as token from `holdfast_tasks`
+where process_id = ? and nonce in (?, ?, ?)
+order by process_id, nonce for update;
 
 commit;

@@ -3,6 +3,6 @@ set transaction isolation level read committed;
 begin;
 
 update `holdfast_tasks` set crashes = ?
-where process_id = ? and id in (?, ?) and claim_token = ?;
+where process_id = ? and nonce in (?, ?) and claim_token = ?;
 
 commit;

@@ -1,1 +1,2 @@
-select job_ref from `holdfast_tasks` where queue = ? and job_ref in (?, ?, ?, ?);
+select cast(`job_ref` as binary) as `jobRef` from `holdfast_tasks`
+where queue = ? and job_ref in (?, ?, ?, ?);

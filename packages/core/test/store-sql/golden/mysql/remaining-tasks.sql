@@ -1,1 +1,1 @@
-select process_id, id from `holdfast_tasks` where (process_id, id) in ((?, ?), (?, ?), (?, ?), (?, ?));
+select process_id, nonce from `holdfast_tasks` where (process_id, nonce) in ((?, ?), (?, ?), (?, ?), (?, ?));

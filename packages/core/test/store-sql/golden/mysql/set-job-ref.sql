@@ -2,6 +2,6 @@ set transaction isolation level read committed;
 
 begin;
 
-update `holdfast_tasks` set job_ref = ? where process_id = ? and id = ?;
+update `holdfast_tasks` set job_ref = ? where process_id = ? and nonce = ?;
 
 commit;

@@ -1,3 +1,3 @@
-update `holdfast_tasks` set progress_at = utc_timestamp(3) where process_id = ? and id in (?, ?, ?, ?) and claim_token is null;
+update `holdfast_tasks` set progress_at = utc_timestamp(3) where process_id = ? and nonce in (?, ?, ?, ?) and claim_token is null;
 
-select id from `holdfast_tasks` where process_id = ? and id in (?, ?, ?, ?) and claim_token is null;
+select nonce from `holdfast_tasks` where process_id = ? and nonce in (?, ?, ?, ?) and claim_token is null;

@@ -1,1 +1,1 @@
-delete from "holdfast_tasks" where process_id = $1 and id in ($2, $3);
+delete from "holdfast_tasks" where process_id = $1 and nonce in ($2, $3);

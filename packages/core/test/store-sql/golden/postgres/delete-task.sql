@@ -1,2 +1,2 @@
 delete from "holdfast_tasks"
-where process_id = $1 and id = $2 and claim_token is null returning 1 as written;
+where process_id = $1 and nonce = $2 and claim_token is null returning 1 as written;

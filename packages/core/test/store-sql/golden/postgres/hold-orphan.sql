@@ -3,6 +3,6 @@ start transaction isolation level read committed;
 update "holdfast_tasks"
 set crashes = $1, retry_at = clock_timestamp() + ($2)::float8 * interval '1 millisecond',
 claimed_by = null, claim_token = null, claim_expires_at = null
-where process_id = $3 and id = $4;
+where process_id = $3 and nonce = $4;
 
 commit;

@@ -1,5 +1,5 @@
 start transaction isolation level read committed;
 
-update "holdfast_tasks" set job_ref = $1 where process_id = $2 and id = $3;
+update "holdfast_tasks" set job_ref = $1 where process_id = $2 and nonce = $3;
 
 commit;

@@ -1,3 +1,3 @@
-update "holdfast_tasks" set progress_at = clock_timestamp() where process_id = $1 and id in ($2, $3, $4, $5) and claim_token is null;
+update "holdfast_tasks" set progress_at = clock_timestamp() where process_id = $1 and nonce in ($2, $3, $4, $5) and claim_token is null;
 
-select id from "holdfast_tasks" where process_id = $1 and id in ($2, $3, $4, $5) and claim_token is null;
+select nonce from "holdfast_tasks" where process_id = $1 and nonce in ($2, $3, $4, $5) and claim_token is null;

@@ -1,25 +1,24 @@
 import type { Leave } from './isolation.js'
-import type { Handle } from './task-handle.js'
 
-/** What this process keeps of a task in flight beside its row. */
-export class InFlight {
+/** What this process keeps of a running task beside its row: its signal, its place among the others, its time limit. */
+export class Running {
   readonly controller = new AbortController()
-  /** Undefined until its row is written. */
-  handle: Handle | undefined
   readonly #leave: Leave
   #overdue: NodeJS.Timeout | undefined
+  #ended = false
 
   /** @param leave gives up the task's place among the others */
-  constructor(leave: Leave) {
+  constructor(leave: Leave = () => undefined) {
     this.#leave = leave
   }
 
   /** Calls `overdue` after `ms`, unless the task has ended by then. */
   limit(ms: number, overdue: () => void): void {
-    this.#overdue = setTimeout(overdue, ms)
+    if (!this.#ended) this.#overdue = setTimeout(overdue, ms)
   }
 
   end(): void {
+    this.#ended = true
     clearTimeout(this.#overdue)
     this.#leave()
   }

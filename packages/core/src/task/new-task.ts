@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import type { QueueAdapter } from './adapter.js'
-import { show } from './check-options.js'
-import { MAX_TIMER } from './clock.js'
-import type { PayloadCodec } from './codec.js'
-import { ConfigError, PayloadTooLargeError } from './errors.js'
-import { findAdapter } from './find-adapter.js'
-import { isStorableId } from './identity.js'
-import type { RegisterOptions } from './monitor-types.js'
+import type { QueueAdapter } from '../adapter.js'
+import { show } from '../check-options.js'
+import { MAX_TIMER } from '../clock.js'
+import type { PayloadCodec } from '../codec.js'
+import { ConfigError, PayloadError, PayloadTooLargeError } from '../errors.js'
+import { findAdapter } from '../find-adapter.js'
+import { isStorableId, isStorableText, STORABLE_ID } from '../identity.js'
+import type { RegisterOptions } from '../monitor-types.js'
+import type { MonitorConfig } from '../options.js'
+import type { NewTask } from '../store/new-tasks.js'
 import { serializePayload } from './payload.js'
-import type { NewTask } from './store/new-tasks.js'
 
-export interface TaskRules {
-  readonly adapters: readonly QueueAdapter[]
+export interface PayloadRules {
   readonly codec: PayloadCodec | undefined
   /** Largest payload in bytes of JSON. */
   readonly maxPayloadBytes: number
@@ -19,13 +19,21 @@ export interface TaskRules {
   readonly maxStoredBytes: number
 }
 
+/** What a task is, apart from its registration and payload. */
+export type TaskIdentity = Omit<NewTask, 'nonce' | 'payload'>
+
 /**
- * The row of a task to be registered.
+ * What a task to be registered is; its crash policy is its own or, by name, its monitor's: whoever recovers it may have
+ * another.
  *
- * @throws ConfigError, PayloadError, PayloadTooLargeError
+ * @throws ConfigError
  */
-export function newTask(options: RegisterOptions, rules: TaskRules): NewTask {
-  const { id, queue, jobRef, payload, onCrash, onOverdue, maxRuntime, signal } = options
+export function taskIdentity(
+  options: RegisterOptions,
+  adapters: readonly QueueAdapter[],
+  config: Pick<MonitorConfig, 'onCrash'>,
+): TaskIdentity {
+  const { id, queue, jobRef, onCrash, onOverdue, maxRuntime, signal } = options
   checkChoice('onCrash', onCrash, ['requeue', 'quarantine'])
   checkChoice('onOverdue', onOverdue, ['report', 'abort', 'recover'])
   const isTime = typeof maxRuntime === 'number' && maxRuntime > 0 && maxRuntime <= MAX_TIMER
@@ -39,10 +47,9 @@ export function newTask(options: RegisterOptions, rules: TaskRules): NewTask {
   }
   return {
     id: id === undefined ? randomUUID() : checkId('id', id),
-    queue: findAdapter(rules.adapters, queue).name,
+    queue: findAdapter(adapters, queue).name,
     jobRef: jobRef === undefined ? null : checkId('jobRef', jobRef),
-    payload: storedPayload(payload, rules),
-    onCrash: onCrash ?? null,
+    onCrash: onCrash ?? (typeof config.onCrash === 'string' ? config.onCrash : null),
   }
 }
 
@@ -53,10 +60,15 @@ export function newTask(options: RegisterOptions, rules: TaskRules): NewTask {
  */
 export function storedPayload(
   payload: unknown,
-  { codec, maxPayloadBytes, maxStoredBytes }: Omit<TaskRules, 'adapters'>,
+  { codec, maxPayloadBytes, maxStoredBytes }: PayloadRules,
 ): string {
   const text = serializePayload(payload, maxPayloadBytes)
   const stored = codec === undefined ? text : codec.encode(text)
+  if (codec !== undefined && !isStorableText(stored)) {
+    throw new PayloadError(
+      'The codec encoded the payload to a text that databases store as another (a NUL or half a character).',
+    )
+  }
   const bytes = maxStoredBytes === Number.POSITIVE_INFINITY ? 0 : Buffer.byteLength(stored)
   if (bytes <= maxStoredBytes) return stored
   throw new PayloadTooLargeError(
@@ -67,9 +79,7 @@ export function storedPayload(
 
 function checkId(name: string, value: unknown): string {
   if (isStorableId(value)) return value
-  throw new ConfigError(
-    `${name} must be a string of 1 to 191 characters that doesn't end with a space: ${JSON.stringify(value)}`,
-  )
+  throw new ConfigError(`${name} must be ${STORABLE_ID}: ${show(value)}`)
 }
 
 function checkChoice(name: string, value: unknown, choices: readonly string[]): void {

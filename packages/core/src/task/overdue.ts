@@ -1,4 +1,4 @@
-import { TaskOverdueError } from './errors.js'
+import { TaskOverdueError } from '../errors.js'
 
 /** For an adapter's hand-off: rejects when a task's `maxRuntime` is over, by its signal. Never resolves. */
 export function overdue(signal: AbortSignal): Promise<never> {

@@ -1,5 +1,5 @@
-import type { PayloadCodec } from './codec.js'
-import { PayloadError, PayloadTooLargeError } from './errors.js'
+import type { PayloadCodec } from '../codec.js'
+import { PayloadError, PayloadTooLargeError } from '../errors.js'
 
 /**
  * The payload as JSON text that parses back to an equal value. What JSON would drop, round or change is refused with

@@ -23,6 +23,7 @@ export interface WriteBatcherOptions<T, R> {
 export class WriteBatcher<T, R> {
   readonly #options: Required<WriteBatcherOptions<T, R>>
   #waiting: Waiting<T, R>[] = []
+  readonly #alone: (() => Promise<void>)[] = []
   #running = false
 
   constructor(options: WriteBatcherOptions<T, R>) {
@@ -41,9 +42,20 @@ export class WriteBatcher<T, R> {
     })
   }
 
+  /** Runs `work` between two writes, so that none is under way meanwhile. */
+  alone<A>(work: () => Promise<A>): Promise<A> {
+    return new Promise<A>((resolve, reject) => {
+      this.#alone.push(() => work().then(resolve, reject))
+      if (!this.#running) void this.#drain()
+    })
+  }
+
   async #drain(): Promise<void> {
     this.#running = true
-    while (this.#waiting.length > 0) await this.#flush(this.#take())
+    while (this.#alone.length > 0 || this.#waiting.length > 0) {
+      const work = this.#alone.shift()
+      await (work === undefined ? this.#flush(this.#take()) : work())
+    }
     this.#running = false
   }
 

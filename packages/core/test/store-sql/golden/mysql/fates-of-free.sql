@@ -1,0 +1,3 @@
+select nonce, ended, claim_token as token from `holdfast_tasks`
+where process_id = ? and nonce in (?, ?)
+order by process_id, nonce for update skip locked;

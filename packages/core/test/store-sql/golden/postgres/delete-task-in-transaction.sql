@@ -1,6 +1,0 @@
-begin;
-
-delete from "holdfast_tasks"
-where process_id = $1 and id = $2 and claim_token is null returning 1 as written;
-
-rollback;
