@@ -20,15 +20,20 @@ export function connect(
   max = 10,
   onStatement?: (statement: CompiledQuery) => void,
 ): AnyDatabase {
-  const mySql = url.startsWith('mysql:')
   return new Kysely({
-    dialect: mySql ? mysqlDialect(url, max) : postgresDialect(url, max),
+    dialect: poolDialect(url, max),
     log: ({ query }) => {
-      if (mySql) refuseForbidden(query.sql)
+      if (isMysql(url)) refuseForbidden(query.sql)
       onStatement?.(query)
     },
   })
 }
+
+const isMysql = (url: string): boolean => url.startsWith('mysql:')
+
+/** A Kysely dialect on a pool of its own, for those who put something in between. */
+export const poolDialect = (url: string, max = 10): Dialect =>
+  isMysql(url) ? mysqlDialect(url, max) : postgresDialect(url, max)
 
 function postgresDialect(connectionString: string, max: number): Dialect {
   const { Pool }: typeof import('pg') = load('pg')

@@ -1,6 +1,6 @@
 export { Child, type ChildOptions, childOptions } from './child.js'
 export { compiled } from './compiled.js'
-export { type AnyDatabase, connect, freshDatabase, type TestDatabase } from './database.js'
+export { type AnyDatabase, connect, freshDatabase, poolDialect, type TestDatabase } from './database.js'
 export { foundSoon } from './found-soon.js'
 export { FreezingProxy } from './freezing-proxy.js'
 export { Ledger, type LedgerEntry } from './ledger.js'
