@@ -1,6 +1,8 @@
 import { until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { TaskMonitor } from '../src/index.js'
+import { Fixture } from './support/fixture.js'
 import { PrivateServer } from './support/private-server.js'
 import { enqueuedRefs, taskRows } from './support/table-queue.js'
 
@@ -73,5 +75,67 @@ describe('a task that can’t be registered for want of the database', () => {
     await bold.stop({ drain: 0 })
     expect(await enqueuedRefs(fixture.db)).toEqual([])
     await expect(bold.register({ payload: null })).rejects.toMatchObject({ code: 'HOLDFAST_STOPPED' })
+  })
+})
+
+describe('a task that runs unprotected', () => {
+  let fixture: Fixture
+  let monitor: TaskMonitor
+  beforeEach(async () => {
+    fixture = await Fixture.create()
+    monitor = await fixture.started({ onRegisterFailure: 'run-unprotected', maxPayloadBytes: 1_024 })
+  })
+  afterEach(() => fixture[Symbol.asyncDispose]())
+
+  /** Too large to be registered. */
+  const payload = 'x'.repeat(2_000)
+
+  it('may be one that is too large to be registered, which says so', async () => {
+    const events: unknown[] = []
+    monitor.on('unprotected', (event) => events.push(event))
+    const task = await monitor.register({ payload, jobRef: 'large' })
+    expect(task.protected).toBe(false)
+    expect(events).toMatchObject([{ jobRef: 'large', error: { code: 'HOLDFAST_PAYLOAD_TOO_LARGE' } }])
+    await task.complete()
+    const careful = await fixture.started({ maxPayloadBytes: 1_024 })
+    await expect(careful.register({ payload })).rejects.toMatchObject({ code: 'HOLDFAST_PAYLOAD_TOO_LARGE' })
+  })
+
+  it('is waited for by a stop, and told when that has waited long enough', async () => {
+    const [waited, left] = await Promise.all([1, 2].map(() => monitor.register({ payload })))
+    expect(monitor.health().inFlight).toBe(2)
+    let stopped = false
+    const stopping = monitor.stop({ drain: 1_500 }).then(() => {
+      stopped = true
+    })
+    await until(() => monitor.health().state === 'stopping')
+    await waited!.complete()
+    expect([stopped, left!.signal.aborted]).toEqual([false, false])
+    await stopping
+    expect(left!.signal.reason).toMatchObject({ code: 'HOLDFAST_STOPPED' })
+    await left!.complete()
+    expect(monitor.health().inFlight).toBe(0)
+  })
+
+  it('ends a drain when it ends', async () => {
+    const task = await monitor.register({ payload })
+    const begun = performance.now()
+    const stopping = monitor.stop({ drain: 60_000 })
+    await task.complete()
+    await stopping
+    expect(performance.now() - begun).toBeLessThan(30_000)
+  })
+
+  it.each(['abort', 'recover', 'report'] as const)('is overdue like any other (%s)', async (onOverdue) => {
+    const events: unknown[] = []
+    monitor.on('taskOverdue', (event) => events.push(event))
+    const options = { payload, maxRuntime: 50, onOverdue }
+    const work = monitor.run(options, async (task) => {
+      await until(() => events.length > 0)
+      return task.signal.aborted
+    })
+    // There is nothing that could be recovered.
+    expect(await work).toBe(onOverdue !== 'report')
+    expect(events).toMatchObject([{ action: onOverdue === 'recover' ? 'abort' : onOverdue }])
   })
 })

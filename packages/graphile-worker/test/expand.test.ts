@@ -23,6 +23,7 @@ describe('the row of a dead pool', () => {
     fullId: `dead/${payload.kind}`,
     processId: 'dead',
     taskId: payload.kind,
+    nonce: 1,
     queue: 'graphile-worker',
     jobRef,
     payload,

@@ -48,7 +48,13 @@ export class Recovering implements AsyncDisposable {
     const decided = payloads.map((payload): DecidedJob => {
       const { cause = 'crash', decision = { kind: 'requeue' }, crashes = 1 } = given
       const jobRef = jobRefOf(payload)
-      const ids = { fullId: `p:1:a/${payload.id}`, processId: 'p:1:a', taskId: payload.id, queue: 'pg-boss' }
+      const ids = {
+        fullId: `p:1:a/${payload.id}`,
+        processId: 'p:1:a',
+        taskId: payload.id,
+        nonce: 1,
+        queue: 'pg-boss',
+      }
       const orphan: Orphan = { ...ids, jobRef, payload, cause, onCrash: null, orphanedForMs: 10 }
       return { orphan, jobRef, decision, crashes, recoveryId: payload.id }
     })
