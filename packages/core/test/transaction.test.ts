@@ -109,6 +109,7 @@ describe('a task that is completed in a transaction of its work’s', () => {
     await expect(again).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
     await expect(task.complete()).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
     expect(await effects()).toBe(1)
+    await until(async () => (await taskRows(db)).length === 0)
     await expectNothingLeft()
   })
 

@@ -83,6 +83,31 @@ export function markEnded(
   return dialect.writesOne(db, statement)
 }
 
+/**
+ * Deletes rows that say that they are ended, but for those that somebody has locked: a transaction that was refused such a
+ * row may hold it, and wait for us. Answers which are left.
+ */
+export function removeEnded(
+  store: Store,
+  processId: string,
+  nonces: readonly number[],
+): Promise<ReadonlySet<number>> {
+  return inTransaction(store, async ({ db, tables }) => {
+    const these = (some: readonly number[]) =>
+      sql`where process_id = ${processId} and nonce in (${sql.join(some)}) and ended is not null`
+    const free = await sql<{ nonce: number | string }>`
+      select nonce from ${tables.tasks} ${these(nonces)} order by process_id, nonce for update skip locked`.execute(
+      db,
+    )
+    const found = free.rows.map(({ nonce }) => Number(nonce))
+    if (found.length > 0) await sql`delete from ${tables.tasks} ${these(found)}`.execute(db)
+    if (found.length === nonces.length) return new Set<number>()
+    const { rows } = await sql<{ nonce: number | string }>`
+      select nonce from ${tables.tasks} ${these(nonces)}`.execute(db)
+    return new Set(rows.map(({ nonce }) => Number(nonce)))
+  })
+}
+
 /** Notes that tasks of a process have made progress. Answers which are still its own. */
 export async function touchTasks(
   { db, dialect, tables }: Store,

@@ -6,7 +6,14 @@ import type { MonitorConfig } from '../options.js'
 import { fatesOf } from '../store/fates.js'
 import type { NewTask } from '../store/new-tasks.js'
 import { chunks, joinTransaction, type Store } from '../store/store.js'
-import { deleteTasks, giveBackTask, insertTasks, markEnded, settleInserts } from '../store/tasks.js'
+import {
+  deleteTasks,
+  giveBackTask,
+  insertTasks,
+  markEnded,
+  removeEnded,
+  settleInserts,
+} from '../store/tasks.js'
 import type { EndWrite } from './state.js'
 import type { Task } from './task.js'
 import type { AnyTransaction } from './task-handle.js'
@@ -133,11 +140,11 @@ export class TaskWrites {
     }
   }
 
-  /** Deletes the rows that say that they are ended. */
+  /** Deletes the rows that say that they are ended, as far as nobody has locked them. */
   async removeEnded(): Promise<void> {
     for (const some of chunks([...this.#leftovers])) {
-      await deleteTasks(this.#store, this.#processId, some)
-      for (const nonce of some) this.#leftovers.delete(nonce)
+      const left = await removeEnded(this.#store, this.#processId, some)
+      for (const nonce of some) if (!left.has(nonce)) this.#leftovers.delete(nonce)
     }
   }
 

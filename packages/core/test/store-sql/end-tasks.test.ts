@@ -9,6 +9,7 @@ import {
   giveBackTask,
   hasTask,
   markEnded,
+  removeEnded,
   settleInserts,
   touchTasks,
 } from '../../src/store/tasks.js'
@@ -71,6 +72,22 @@ describe('tasks in flight in SQL', () => {
     ])
     expect(await hasTask(on.store, 'p', nonceOf('a'))).toBe(false)
     expect((await countTasks(on.store)).find(({ queue }) => queue === 'table')).toMatchObject({ tasks: 4 })
+  })
+
+  it('removeEnded deletes ended rows that nobody has locked, and answers those that somebody has', async () => {
+    const nonces = ['a', 'b', 'c', 'gone'].map(nonceOf)
+    await sql`update holdfast_tasks set ended = 1 where process_id = 'p' and id in ('a', 'b')`.execute(on.db)
+    await on.db.transaction().execute(async (trx) => {
+      await sql`select id from holdfast_tasks where process_id = 'p' and nonce = ${nonceOf('a')} for update`.execute(
+        trx,
+      )
+      const left = await on.golden('remove-ended', (store) => removeEnded(store, 'p', nonces))
+      expect(left).toEqual(new Set([nonceOf('a')]))
+    })
+    expect(await taskIds(on.db)).toEqual(['other/a', 'p/a', 'p/c', 'p/claimed'])
+    const last = await on.golden('remove-ended-all', (store) => removeEnded(store, 'p', [nonceOf('a')]))
+    expect(last).toEqual(new Set())
+    expect(await taskIds(on.db)).toEqual(['other/a', 'p/c', 'p/claimed'])
   })
 
   it('settleInserts deletes what came through, and has what comes later refused', async () => {
