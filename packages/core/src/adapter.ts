@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { Logger } from './logger.js'
-import type { TaskMonitor } from './task-monitor.js'
+import type { Monitor } from './monitor.js'
 
 /** A task whose process is dead, or that was given back. */
 export interface Orphan {
@@ -132,9 +132,9 @@ export interface QueueAdapter {
    */
   onSweep?(context: RecoveryContext): void | Promise<void>
   /** Called when the monitor has started, before `start()` resolves. */
-  onStart?(monitor: TaskMonitor): void | Promise<void>
+  onStart?(monitor: Monitor): void | Promise<void>
   /** Called when this process was declared dead and has registered anew. Must stop what the old identity held. */
-  onEvicted?(monitor: TaskMonitor): void | Promise<void>
+  onEvicted?(monitor: Monitor): void | Promise<void>
   /** Called when `stop()` begins. Must take no more jobs; `signal` aborts when the drain time is over. */
-  onStop?(monitor: TaskMonitor, signal: AbortSignal): void | Promise<void>
+  onStop?(monitor: Monitor, signal: AbortSignal): void | Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { QueueAdapter } from './adapter.js'
 import type { Events } from './events.js'
 import { findAdapter } from './find-adapter.js'
-import type { TaskMonitor } from './task-monitor.js'
+import type { Monitor } from './monitor.js'
 
 /** The adapters of a monitor, and what they are told of its life. */
 export class Adapters {
@@ -19,18 +19,18 @@ export class Adapters {
   }
 
   /** One after the other; throws what the first one that fails throws. */
-  async start(monitor: TaskMonitor): Promise<void> {
+  async start(monitor: Monitor): Promise<void> {
     for (const adapter of this.all) await adapter.onStart?.(monitor)
   }
 
   /** Not awaited: an adapter may wait for handlers, and the heart must beat meanwhile. */
-  tellEvicted(monitor: TaskMonitor): void {
+  tellEvicted(monitor: Monitor): void {
     for (const adapter of this.all)
       void this.#tell(adapter, 'after an eviction', () => adapter.onEvicted?.(monitor))
   }
 
   /** Side by side. @param over aborts when the drain is over */
-  async stop(monitor: TaskMonitor, over: AbortSignal): Promise<void> {
+  async stop(monitor: Monitor, over: AbortSignal): Promise<void> {
     await Promise.all(
       this.all.map((adapter) => this.#tell(adapter, 'to stop', () => adapter.onStop?.(monitor, over))),
     )

@@ -30,6 +30,7 @@ export {
   type HoldfastMigrationProvider,
   migrationProvider,
 } from './migrations/provider.js'
+export type { Monitor } from './monitor.js'
 export type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 export type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
 export type {

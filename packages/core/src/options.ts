@@ -82,8 +82,8 @@ export interface TaskMonitorOptions extends StoreOptions {
   /** Turns payloads into what is stored and back, for instance `aesGcmCodec`. Must be the same fleet-wide. */
   readonly codec?: PayloadCodec
   /**
-   * When a task can't be registered for want of the database: `throw`, or run it all the same, without protection, with
-   * an `unprotected` event. @default 'throw'
+   * When a task can't be registered for want of the database, or because its payload is too large: `throw`, or run it all
+   * the same, without protection, with an `unprotected` event. @default 'throw'
    */
   readonly onRegisterFailure?: 'throw' | 'run-unprotected'
   /**

@@ -10,6 +10,7 @@ import { Heartbeat } from './heartbeat.js'
 import { fullTaskId, taskIdIn } from './identity.js'
 import type { Incarnation } from './incarnation.js'
 import { Membership } from './membership.js'
+import type { Monitor } from './monitor.js'
 import type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 import { type MonitorConfig, resolveConfig, type TaskMonitorOptions } from './options.js'
 import { Quarantine } from './quarantine.js'
@@ -39,7 +40,7 @@ const STOP_TIMEOUT = 10_000
  *
  * @throws ConfigError naming every wrong option at once
  */
-export class TaskMonitor implements AsyncDisposable {
+export class TaskMonitor implements Monitor, AsyncDisposable {
   /** The options with all defaults filled in. Frozen. */
   readonly config: MonitorConfig
   /** What will not run again by itself. */
@@ -212,18 +213,7 @@ export class TaskMonitor implements AsyncDisposable {
     return this.#registrar.run(options, work)
   }
 
-  /**
-   * For adapters: what became of a task whose handler has settled. Asks the database where it was completed in a
-   * transaction of the handler's, and waits while that is open, or the database away.
-   *
-   * - `open`: it is this process's still to end. Nobody has ended it, or the transaction has rolled back: what the handler
-   *   came to is what counts. So it is for a task that runs unprotected and was completed in a transaction, of which
-   *   nobody can know.
-   * - `ended`: it was completed, and where that was in a transaction this has committed; or it was released.
-   * - `lost`: it was recovered or taken over by others, or this process was declared dead or has stopped.
-   *
-   * @param task as `register()` gave it
-   */
+  /** For adapters: see `Monitor.settle`. */
   settle(task: TaskHandle): Promise<Settled> {
     return (task as Task | UnprotectedTask).settle()
   }

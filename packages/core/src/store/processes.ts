@@ -189,7 +189,7 @@ export async function listProcesses({ db, dialect, tables }: Store): Promise<Pro
     select process_id as ${sql.id('processId')}, state, hostname, pid, label,
       ${dialect.msSince(sql.ref('last_seen_at'))} as ${sql.id('lastSeenMsAgo')},
       -${dialect.msSince(sql.ref('lease_expires_at'))} as ${sql.id('leaseEndsInMs')},
-      (select count(*) from ${tables.tasks} as t where t.process_id = p.process_id) as tasks
+      (select count(*) from ${tables.tasks} as t where t.process_id = p.process_id and t.ended is null) as tasks
     from ${tables.processes} as p order by started_at, process_id`.execute(db)
   return rows.map((row) => ({
     ...row,

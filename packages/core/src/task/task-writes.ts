@@ -14,6 +14,7 @@ import {
   removeEnded,
   settleInserts,
 } from '../store/tasks.js'
+import { withTimeout } from '../timeout.js'
 import type { EndWrite } from './state.js'
 import type { Task } from './task.js'
 import type { AnyTransaction } from './task-handle.js'
@@ -124,6 +125,14 @@ export class TaskWrites {
   /** Asks the database what became of the transaction that a task was completed in, and tells the task. */
   ask(task: Task): Promise<void> {
     return this.#questions.add({ task, mark: task.marks })
+  }
+
+  /**
+   * Asks, but not for longer than a lease: where the caller's transaction has the pool's last connection there is none to
+   * ask by.
+   */
+  lookUp(task: Task): Promise<void> {
+    return withTimeout(this.ask(task), this.#config.orphanThreshold, `looking up task ${task.fullId}`)
   }
 
   /** Asks until the task is decided, ever more rarely. When that takes a lease, `late` is told each time, with what failed. */

@@ -224,7 +224,7 @@ export class Task implements TaskHandle {
    */
   async #unseen(trx: AnyTransaction): Promise<void> {
     if (this.#state === 'undecided') {
-      await this.#life.writes.ask(this).catch((cause) => {
+      await this.#life.writes.lookUp(this).catch((cause) => {
         throw new DatabaseError(`Could not look up task ${this.fullId}: ${messageOf(cause)}`, { cause })
       })
     }

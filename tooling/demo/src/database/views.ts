@@ -28,7 +28,7 @@ const held = sql`
   union
   select processes.label, ((tasks.payload::json->'job'->>'payload')::json->>'job')::int
   from holdfast_tasks as tasks join holdfast_processes as processes using (process_id)
-  where tasks.payload::json->>'kind' = 'handOff'`
+  where tasks.payload::json->>'kind' = 'handOff' and tasks.ended is null`
 
 // A recovered job may have a new id, under which it may be recovered again.
 const recoveries = sql`
