@@ -30,6 +30,8 @@ export interface WorkerStart {
   readonly concurrency?: number
   /** Options of its monitor that JSON can say. */
   readonly monitor?: Partial<TaskMonitorOptions>
+  /** Its protected handler is one that the user has put something around. @default false */
+  readonly wrapped?: boolean
   /** It takes no jobs. @default false */
   readonly idle?: boolean
 }
@@ -115,12 +117,14 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
     return { ...(await this.queue.probes.add(whole, options)), work: whole }
   }
 
-  async worker({ way, concurrency = 20, monitor, idle = false }: WorkerStart = {}): Promise<WorkerProcess> {
+  async worker(start: WorkerStart = {}): Promise<WorkerProcess> {
+    const { way, concurrency = 20, monitor, wrapped = false, idle = false } = start
     const { worker: script, execArgv = [], ways } = this.options
     const child = new Child(script, {
       execArgv,
       options: {
-        ...{ url: this.database.url, ledger: this.#ledger.folder, way: way ?? ways[0], concurrency, idle },
+        ...{ url: this.database.url, ledger: this.#ledger.folder, way: way ?? ways[0], concurrency },
+        ...{ wrapped, idle },
         ...{ options: this.queue.options, monitor: { ...TIMES, ...monitor } },
       },
     })
@@ -246,6 +250,11 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
   /** Why the signal of a job's run aborted, in which process. */
   aborts({ work }: HeldJob): { pid: number; code: unknown }[] {
     return this.#ledger.entries('aborted', work.key).map(({ pid, detail }) => ({ pid, code: detail }))
+  }
+
+  /** What its runs told of this kind. */
+  told({ work }: HeldJob, what: string): unknown[] {
+    return this.#ledger.entries(what, work.key).map(({ detail }) => detail)
   }
 
   finishes({ work }: HeldJob): number[] {

@@ -6,6 +6,7 @@ export type {
   AddedJob,
   AddOptions,
   Connected,
+  Deed,
   HeldJob,
   ProbedJob,
   ProbedState,

@@ -32,11 +32,11 @@ export class Records {
     return (await this.tasks()).filter((row) => row.processId === processId)
   }
 
-  /** Whether a task row has this text in its payload. */
-  async hasText(text: string): Promise<boolean> {
+  /** How many task rows have this text in their payload. */
+  async withText(text: string): Promise<number> {
     const { rows } = await sql`
       select 1 as found from holdfast_tasks where payload like ${`%${text}%`}`.execute(this.db)
-    return rows.length > 0
+    return rows.length
   }
 
   /** Oldest first. */
@@ -61,6 +61,12 @@ export class Records {
     const { rows } = await sql<{ ref: string; count: number }>`
       select job_ref as ref, count from holdfast_crashes`.execute(this.db)
     return new Map(rows.map(({ ref, count }) => [ref, Number(count)]))
+  }
+
+  /** Has a job, under the name that its adapter has, been in flight in so many dying processes. */
+  async crashed(queue: string, jobRef: string, count: number): Promise<void> {
+    await sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
+      values (${queue}, ${jobRef}, ${count}, current_timestamp)`.execute(this.db)
   }
 
   /** Declares a process dead, as another that judges it would. */

@@ -26,6 +26,24 @@ export interface SetupContext {
   proxy(url: string): Promise<string>
 }
 
+/**
+ * What a handler does to the task that it is given, together with an effect of its own: completes it in a transaction
+ * (which then comes to that), without one, or releases it.
+ */
+export type Deed =
+  | 'rolls back'
+  | 'rolls back, unnoticed'
+  | 'fails to commit'
+  | 'leaves open'
+  | 'leaves open, then throws'
+  | 'commits, then throws'
+  | 'commits, then stands still'
+  | 'completes twice'
+  | 'completes twice in a transaction'
+  | 'releases'
+  | 'releases, then throws'
+  | 'releases, then completes'
+
 /** What a test has a job do; the job's data in its queue, to be delivered as it is. */
 export interface Work {
   /** Tells this job from all others. */
@@ -38,6 +56,8 @@ export interface Work {
   readonly fails?: number
   /** Kills its own process. */
   readonly kill?: boolean
+  /** What its first run does to its task, and nothing else. */
+  readonly deed?: Deed
   /** Anything that JSON can say. */
   readonly body?: unknown
 }

@@ -5,6 +5,8 @@ import { crashPoints } from './areas/crash-points.js'
 import { fenced } from './areas/fenced.js'
 import { fidelity } from './areas/fidelity.js'
 import { once } from './areas/once.js'
+import { ownTask } from './areas/own-task.js'
+import { ownTaskCutOff } from './areas/own-task-cut-off.js'
 import { running } from './areas/running.js'
 import { situations } from './areas/situations.js'
 import { stopping } from './areas/stopping.js'
@@ -15,7 +17,7 @@ import { type TestRunner, TIMEOUT } from './runner.js'
 import type { AdapterTestOptions, TestQueue } from './setup.js'
 import type { Suite } from './suite.js'
 
-const BY_WAY = [running, fidelity, situations, fenced, stopping, crashCap]
+const BY_WAY = [running, ownTask, ownTaskCutOff, fidelity, situations, fenced, stopping, crashCap]
 const ONCE = [contract, capabilities, once, crashPoints, trouble]
 
 /**

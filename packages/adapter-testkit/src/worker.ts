@@ -1,7 +1,8 @@
 // The side of the kit that runs in a worker's process.
 import { childOptions, connect, Ledger } from '@holdfast/chaos'
-import { type QueueAdapter, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
+import { type QueueAdapter, type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import type { Kysely } from 'kysely'
+import type { HandlerParts } from './deeds.js'
 import { dieAtWrite } from './die-at-write.js'
 import type { Way, Work } from './setup.js'
 import { doWork } from './work.js'
@@ -21,8 +22,13 @@ export interface WorkerContext<Options = any> {
   readonly way: Way
   /** How many jobs it must be able to run at once. */
   readonly concurrency: number
-  /** The handler of every job: `data` as the queue delivered it, and the signal that the adapter gives to handlers. */
-  handler(data: unknown, signal?: AbortSignal): Promise<void>
+  /**
+   * The handler of every job: `data` as the queue delivered it, and the signal and the task that the adapter gives to
+   * handlers.
+   */
+  handler(data: unknown, signal?: AbortSignal, task?: TaskHandle): Promise<void>
+  /** What users may put around a protected handler, between the adapter and the queue: every one is to go through this. */
+  wrap<Handler extends (...args: never[]) => unknown>(handler: Handler): Handler
 }
 
 /** A worker that is ready to work. */
@@ -30,7 +36,7 @@ export interface ReadyWorker {
   readonly adapter: QueueAdapter
   /** Begins to take jobs. Called when the monitor has started; resolves when added jobs will be taken. */
   work(): void | Promise<void>
-  /** Called when the monitor has stopped. The process must then end by itself. */
+  /** Called when the monitor has stopped: waits for runs that the queue has to hear the end of. The process must then end by itself. */
   close?(): void | Promise<void>
 }
 
@@ -41,6 +47,7 @@ interface WorkerOptions {
   readonly concurrency: number
   readonly options: unknown
   readonly monitor: Partial<TaskMonitorOptions>
+  readonly wrapped: boolean
   /** Takes no jobs. */
   readonly idle: boolean
 }
@@ -61,12 +68,18 @@ export async function runWorker<Options = any>(
     concurrency,
     options,
     monitor: times,
+    wrapped,
     idle,
   }: WorkerOptions = childOptions()
   const ledger = new Ledger(folder)
   const db = connect(url, 4)
-  const handler = (data: unknown, signal?: AbortSignal): Promise<void> => doWork(ledger, data as Work, signal)
-  const worker = await start({ db, url, options: options as Options, way, concurrency, handler })
+  // Of the handlers' own, since they may keep each of them.
+  const parts: HandlerParts = { ledger, url, db: connect(url, concurrency), leftOpen: [] }
+  const worker = await start({
+    ...{ db, url, options: options as Options, way, concurrency },
+    handler: (data, signal, task) => doWork(parts, data as Work, { signal, task }),
+    wrap: (handler) => (wrapped ? (((...args) => handler(...args)) as typeof handler) : handler),
+  })
   const logger = { warn: () => undefined, error: (text: string) => console.error(text) }
   const monitor = new TaskMonitor({ db, adapters: [tellingOfStop(worker.adapter)], logger, ...times })
   process.on('message', async (message: Message) => {
@@ -79,7 +92,9 @@ export async function runWorker<Options = any>(
     await monitor.stop({ drain: message.drain })
     process.send?.({ type: 'handedOver' })
     await worker.close?.()
+    await Promise.all(parts.leftOpen)
     await db.destroy()
+    await parts.db.destroy()
     process.send?.({ type: 'stopped' })
     process.disconnect()
   })

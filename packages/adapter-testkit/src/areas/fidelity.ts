@@ -35,7 +35,7 @@ export function fidelity<Queue extends TestQueue>(suite: Suite<Queue>, way: Way)
       const monitor = { maxPayloadBytes: MAX_PAYLOAD }
       const { processId } = await fleet.victim(jobs, { way, monitor })
       const { preservesJobId } = await fleet.capabilities()
-      const inRows = await fleet.records.hasText(jobs[0]!.work.key)
+      const inRows = (await fleet.records.withText(jobs[0]!.work.key)) > 0
       await fleet.recover(await fleet.monitor(monitor), processId)
       const back = new Map<HeldJob, Awaited<ReturnType<typeof fleet.copies>>>()
       for (const job of jobs) back.set(job, await fleet.copies(job))

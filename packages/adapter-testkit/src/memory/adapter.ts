@@ -32,9 +32,12 @@ export interface MemoryAdapter extends QueueAdapter {
 export function memoryAdapter({
   queue,
   name = 'memory',
+  onError = console.error,
 }: {
   queue: MemoryQueue
   name?: string
+  /** Hears of what a handler threw when that changes nothing any more. */
+  onError?: (error: unknown) => void
 }): MemoryAdapter {
   let monitor!: TaskMonitor
   return Object.freeze<MemoryAdapter>({
@@ -48,15 +51,13 @@ export function memoryAdapter({
     track: (handler) => async (job) => {
       const task = await begin({ kind: 'track', job })
       if (task === undefined) return
-      try {
-        await handler(job, task)
-        await queue.complete(job)
-      } catch (error) {
-        // What its handler has ended, be it in a transaction, has not failed.
-        if ((await monitor.settle(task)) === 'ended') return void (await queue.complete(job))
-        if (task.signal.aborted) return giveBack(task)
-        await queue.fail(job, String(error))
-      }
+      const outcome = await outcomeOf(() => handler(job, task))
+      const became = await settle(task, outcome)
+      if (became === 'completed') return void (await queue.complete(job))
+      if (became !== 'open') return
+      if (outcome.failed && task.signal.aborted) return giveBack(task)
+      if (outcome.failed) await queue.fail(job, String(outcome.error))
+      else await queue.complete(job)
       await end(task)
     },
     handOff: (handler) => async (job) => {
@@ -83,18 +84,35 @@ export function memoryAdapter({
 
   /** Works on a job that has ended for its queue. */
   async function goOn(job: MemoryJob, task: TaskHandle, handler: MemoryHandler): Promise<void> {
-    try {
-      await handler(job, task)
-    } catch (error) {
-      if ((await monitor.settle(task)) !== 'open') return
+    const outcome = await outcomeOf(() => handler(job, task))
+    if ((await settle(task, outcome)) !== 'open') return
+    if (outcome.failed) {
       if (task.signal.aborted) return giveBack(task)
       const attempts = job.attempts + 1
       if (attempts < job.maxAttempts) await queue.restore({ ...job, attempts }, task.id)
-      else await queue.bury({ ...job, attempts }, String(error))
+      else await queue.bury({ ...job, attempts }, String(outcome.error))
     }
     await end(task)
   }
+
+  /** What became of a task whose handler has settled. Only of one that is `open` its outcome counts. */
+  async function settle(task: TaskHandle, outcome: Outcome): Promise<'open' | 'completed' | 'others'> {
+    const settled = await monitor.settle(task)
+    if (settled === 'open') return 'open'
+    if (outcome.failed && !task.signal.aborted) onError(outcome.error)
+    // One that was released has a row still, or is in another run.
+    const isOthers = settled === 'lost' || (await monitor.holderOf(task.jobRef!, name)) !== undefined
+    return isOthers ? 'others' : 'completed'
+  }
 }
+
+type Outcome = { readonly failed: false } | { readonly failed: true; readonly error: unknown }
+
+const outcomeOf = (work: () => Promise<unknown>): Promise<Outcome> =>
+  work().then(
+    () => ({ failed: false }),
+    (error: unknown) => ({ failed: true, error }),
+  )
 
 /** Milliseconds before a job that could not be registered is tried again, here or elsewhere. */
 const RETRY_AFTER = 200

@@ -1,20 +1,21 @@
 // The conformance kit's worker: runs graphile-worker, and starts it anew where its process was declared dead.
 import { EventEmitter, once } from 'node:events'
 import { runWorker } from '@holdfast/adapter-testkit/worker'
+import type { TaskHandle } from '@holdfast/core'
 import type { JobHelpers, Task, WorkerEvents } from 'graphile-worker'
 import { graphileWorkerAdapter } from '../../src/index.js'
 import { graphile } from './graphile.js'
 
-await runWorker(({ url, way, concurrency, handler }) => {
+await runWorker(({ url, way, concurrency, handler, wrap }) => {
   const adapter = graphileWorkerAdapter()
-  const perform = (payload: unknown, { abortSignal }: Pick<JobHelpers, 'abortSignal'>) =>
-    handler(payload, abortSignal)
+  const perform = (payload: unknown, helpers: Pick<JobHelpers, 'abortSignal'> & { task?: TaskHandle }) =>
+    handler(payload, helpers.abortSignal, helpers.task)
   const work: Record<typeof way, () => Task> = {
     track: () => adapter.track(perform),
     handOff: () => adapter.handOff(perform, { concurrency }),
     guard: () => perform,
   }
-  const task = work[way]()
+  const task = wrap(work[way]())
   let stops = false
   let running: Promise<void> | undefined
 
