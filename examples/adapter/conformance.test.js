@@ -28,6 +28,7 @@ testAdapter(
         close: () => server[Symbol.asyncDispose](),
       }
     },
+    leaveOut: ['a task that its handler ends'], // Its handlers are given a signal, and no task.
     samples: [
       {
         name: 'a priority',

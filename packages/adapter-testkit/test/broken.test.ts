@@ -73,7 +73,102 @@ const FAULTS: readonly [Fault, string, string][] = [
   ['loses a failed hand-off', 'a job that runs (handOff)', 'and fails is tried again as its queue has it'],
 ]
 
+const ENDS = 'a task that its handler ends'
+const OPEN = 'in a transaction that is open still keeps its row, and its job runs nowhere else'
+
+/** The same for what becomes of a task that is given to its handler: nothing else fails. */
+const OWN_TASK: readonly [Fault, string, string][] = [
+  [
+    'takes what rolled back for ended',
+    `${ENDS} (track)`,
+    'in a transaction that rolls back has not ended: its job is tried again',
+  ],
+  [
+    'takes what rolled back for ended',
+    `${ENDS} (handOff)`,
+    'in a transaction that rolls back has not ended: its job is tried again',
+  ],
+  [
+    'fails what ended by itself, as an end of it rolled back',
+    `${ENDS} (track)`,
+    'in a transaction that rolls back unnoticed ends as its handler does',
+  ],
+  [
+    'takes a commit that failed for one',
+    `${ENDS} (track)`,
+    'in a transaction that fails to commit has not ended: its job is tried again',
+  ],
+  ['ends what a transaction may still end', `${ENDS} (track)`, OPEN],
+  [
+    'tries again what committed late',
+    `${ENDS} (track)`,
+    'in a transaction that commits later has ended, whatever its handler did',
+  ],
+  [
+    'takes what rolled back late for ended',
+    `${ENDS} (track)`,
+    'in a transaction that rolls back later ends as its handler did',
+  ],
+  [
+    'tries again what threw after its commit',
+    `${ENDS} (track)`,
+    'in a transaction that commits has ended, though its handler then throws',
+  ],
+  [
+    'keeps silent of what was thrown after a commit',
+    `${ENDS} (track)`,
+    'in a transaction that commits has the error told that its handler then throws',
+  ],
+  [
+    'hides that a second end was refused',
+    `${ENDS} (track)`,
+    'twice is refused the second end, which changes nothing',
+  ],
+  [
+    'ends a job that was released',
+    `${ENDS} (track)`,
+    'by release(), returning then, runs once more, beside no other run',
+  ],
+  [
+    'fails a job that was released',
+    `${ENDS} (track)`,
+    'by release(), throwing then, runs once more, beside no other run',
+  ],
+  ['keeps the place of what rolled back', `${ENDS} (track)`, 'leaves its place to others'],
+  [
+    'gives back at a stop what a transaction may still end',
+    `${ENDS}, cut off or wrapped (track)`,
+    'in a transaction that a stop leaves open has no second run but after its rollback',
+  ],
+  [
+    'ends at a stop what a transaction may still end',
+    `${ENDS}, cut off or wrapped (track)`,
+    'in a transaction that a stop leaves open has no second run but after its rollback',
+  ],
+  [
+    'registers a wrapped handler’s jobs twice',
+    `${ENDS}, cut off or wrapped (track)`,
+    'behind a wrapper of its user’s has one row and one run',
+  ],
+  [
+    'has a wrapped suspect wait for itself',
+    `${ENDS}, cut off or wrapped (track)`,
+    'behind a wrapper of its user’s does not wait for itself as a suspect',
+  ],
+  [
+    'brings back what had committed',
+    `${ENDS}, cut off or wrapped (handOff)`,
+    'and whose process is killed after the commit has its effects once',
+  ],
+]
+
 describe('the kit fails an adapter that', () => {
+  it.concurrent.each(OWN_TASK)('%s: %s', async (fault, area, test) => {
+    const options = { ...memoryTests(fault, { fault }), databases: [legUrl()], patience: 10_000 }
+    const failures = await failuresIn(options, [area])
+    expect([...failures.keys()], [...failures].join('\n')).toEqual([test])
+  })
+
   it.concurrent.each(FAULTS)('%s', async (fault, area, test) => {
     const options = { ...memoryTests(fault, { fault }), databases: [legUrl()], patience: 15_000 }
     const failures = await failuresIn(options, [area])

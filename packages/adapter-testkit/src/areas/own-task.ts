@@ -61,7 +61,7 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         await endAs(fleet, [returned, { runs: 1 }], [thrown, { runs: 2 }])
       })
 
-      it('in a transaction that rolls back has not, so that the job is tried again', async (fleet, arranged) => {
+      it('in a transaction that rolls back has not ended: its job is tried again', async (fleet, arranged) => {
         const { rolledBack, onLastAttempt } = arranged
         await endAs(fleet, [rolledBack, { runs: 2 }], [onLastAttempt, { runs: 1, as: 'failed' }])
       })
@@ -72,20 +72,25 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         await endAs(fleet, [unnoticed, { runs: 1 }])
       })
 
-      it('in a transaction that fails to commit has not, so that the job is tried again', async (fleet, arranged) => {
+      it('in a transaction that fails to commit has not ended: its job is tried again', async (fleet, arranged) => {
         await endAs(fleet, [arranged.notCommitted, { runs: 2 }])
       })
 
-      it('and that then throws has ended all the same', async (fleet, { committed }) => {
+      it('in a transaction that commits has ended, though its handler then throws', async (fleet, {
+        committed,
+      }) => {
         await endAs(fleet, [committed, { runs: 1, effects: 1 }])
       })
 
-      it('and that then throws has its error told', async (fleet, { committed, worker }) => {
+      it('in a transaction that commits has the error told that its handler then throws', async (fleet, {
+        committed,
+        worker,
+      }) => {
         const { key } = committed.work
         await fleet.until(() => worker.output.includes(`threw after its commit: ${key}`), 'the error is told')
       })
 
-      it('twice is refused the second end, and runs no more for it', async (fleet, arranged) => {
+      it('twice is refused the second end, which changes nothing', async (fleet, arranged) => {
         const { twice, twiceInOne, releasedCompleted } = arranged
         for (const job of [twice, twiceInOne, releasedCompleted]) {
           assert.deepEqual(fleet.told(job, 'again'), ['HOLDFAST_TASK_LOST'], job.work.deed)
@@ -99,8 +104,8 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
       })
 
       for (const which of ['released', 'releasedThrown'] as const) {
-        const comesTo = which === 'released' ? 'returns' : 'throws'
-        it(`by release(), and that then ${comesTo}, runs once more, beside no other run`, async (fleet, arranged) => {
+        const then = which === 'released' ? 'returning' : 'throwing'
+        it(`by release(), ${then} then, runs once more, beside no other run`, async (fleet, arranged) => {
           const job = arranged[which]
           await fleet.started(job, 2)
           await allHaveBegun(fleet)

@@ -100,19 +100,23 @@ export function memoryAdapter({
     const settled = await monitor.settle(task)
     if (settled === 'open') return 'open'
     if (outcome.failed && !task.signal.aborted) onError(outcome.error)
-    // One that was released has a row still, or is in another run.
-    const isOthers = settled === 'lost' || (await monitor.holderOf(task.jobRef!, name)) !== undefined
-    return isOthers ? 'others' : 'completed'
+    if (settled === 'lost') return 'others'
+    // One that was released, and is not recovered yet, has a row still. After that, the queue refuses ends of this run.
+    const holder = await monitor.holderOf(task.jobRef!, name).catch(() => undefined)
+    return holder === undefined ? 'completed' : 'others'
   }
 }
 
 type Outcome = { readonly failed: false } | { readonly failed: true; readonly error: unknown }
 
-const outcomeOf = (work: () => Promise<unknown>): Promise<Outcome> =>
-  work().then(
-    () => ({ failed: false }),
-    (error: unknown) => ({ failed: true, error }),
-  )
+async function outcomeOf(work: () => Promise<unknown>): Promise<Outcome> {
+  try {
+    await work()
+    return { failed: false }
+  } catch (error) {
+    return { failed: true, error }
+  }
+}
 
 /** Milliseconds before a job that could not be registered is tried again, here or elsewhere. */
 const RETRY_AFTER = 200

@@ -6,6 +6,7 @@ import {
   type MemoryQueue,
   memoryAdapter,
 } from '../../src/memory/index.js'
+import { ownTaskFaults } from './broken-own-task.js'
 
 /** Makes an adapter with one fault out of the reference adapter. */
 type Breaking = (adapter: MemoryAdapter, queue: MemoryQueue) => Partial<MemoryAdapter>
@@ -134,6 +135,7 @@ const faults = {
   'loses a failed hand-off': (adapter) => ({
     handOff: (handler) => adapter.handOff((job, task) => handler(job, task).catch(() => undefined)),
   }),
+  ...ownTaskFaults,
 } satisfies Record<string, Breaking>
 
 export type Fault = keyof typeof faults

@@ -33,9 +33,10 @@ export function myQueueAdapter({ queue, name = 'my-queue' }: MyQueueAdapterOptio
       if (monitor === undefined)
         throw new Error('Start the monitor before the worker: `await monitor.start()`.')
       const task = await monitor.register({ queue: name, jobRef: jobRefOf(job), payload: payloadOf(job) })
-      // To do: what my-queue is told when `task.signal` aborts, and that a late end of this run is refused.
+      // To do: what my-queue is told when `task.signal` aborts, and that a late end of this run is refused. What a
+      // handler that throws has done to its task, too: `await monitor.settle(task)`.
       const result = await handler(job, task)
-      await task.complete()
+      if ((await monitor.settle(task)) === 'open') await task.complete()
       return result
     },
   })

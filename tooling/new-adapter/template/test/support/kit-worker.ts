@@ -2,10 +2,10 @@
 import { runWorker } from '@holdfast/adapter-testkit/worker'
 import { type MyQueue, type MyQueueJob, myQueueAdapter } from '../../src/index.js'
 
-await runWorker(({ concurrency, handler }) => {
+await runWorker(({ concurrency, handler, wrap }) => {
   const queue: MyQueue = { name: 'jobs' }
   const adapter = myQueueAdapter({ queue })
-  const run = adapter.track((job: MyQueueJob, task) => handler(job.data, task.signal))
+  const run = wrap(adapter.track((job: MyQueueJob, task) => handler(job.data, task.signal, task)))
   return {
     adapter,
     work() {
