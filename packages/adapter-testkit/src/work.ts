@@ -30,7 +30,10 @@ export async function doWork(parts: HandlerParts, work: Work, { signal, task }: 
     return
   }
   while (gate !== undefined && !ledger.isOpen(gate) && !ledger.isOpen(gateOf(gate, process.pid))) {
-    if (listens) signal?.throwIfAborted()
+    if (listens && signal?.aborted) {
+      note('cut short')
+      throw signal.reason
+    }
     await delay(20)
   }
   if (ledger.entries('start', key).length <= fails) throw new Error(`fails as it was told: ${key}`)

@@ -65,7 +65,7 @@ export function fenced<Queue extends TestQueue>(suite: Suite<Queue>, way: Way): 
       if (way === 'handOff') await fleet.ended(job)
       await fleet.records.declareDead(worker.processId)
       // So it ends its job before another has it, which must not be an end.
-      await fleet.until(() => fleet.aborts(job).length > 0, 'the signal aborts')
+      await fleet.until(() => fleet.told(job, 'cut short').length > 0, 'the signal aborts')
       // An adapter may leave a job to its process for as long as that shows in the queue that it lives.
       await fleet.until(async () => {
         await monitor.cleanupOrphanedTasks()

@@ -59,14 +59,18 @@ export function ownTaskCutOff<Queue extends TestQueue>(suite: Suite<Queue>, way:
     (it) => {
       it('in a transaction that a stop leaves open has no second run but after its rollback', async (fleet, arranged) => {
         const { monitor, toCommit, toRollBack } = arranged
-        await monitor.cleanupOrphanedTasks()
-        await allHaveBegun(fleet)
-        for (const job of [toCommit, toRollBack]) {
-          assert.equal(fleet.runs(job).length, 1, 'runs while it is open')
-          assert.equal(await rowsOf(fleet, job), 1, 'rows while it is open')
+        try {
+          await monitor.cleanupOrphanedTasks()
+          await allHaveBegun(fleet)
+          for (const job of [toCommit, toRollBack]) {
+            assert.equal(fleet.runs(job).length, 1, 'runs while it is open')
+            assert.equal(await rowsOf(fleet, job), 1, 'rows while it is open')
+          }
+        } finally {
+          // Whoever registers such a job again waits for its transaction.
+          fleet.openGate(`commit ${toCommit.work.key}`)
+          fleet.openGate(`roll back ${toRollBack.work.key}`)
         }
-        fleet.openGate(`commit ${toCommit.work.key}`)
-        fleet.openGate(`roll back ${toRollBack.work.key}`)
         await fleet.until(async () => {
           await monitor.cleanupOrphanedTasks()
           return fleet.runs(toRollBack).length > 1
@@ -79,8 +83,9 @@ export function ownTaskCutOff<Queue extends TestQueue>(suite: Suite<Queue>, way:
       it('behind a wrapper of its user’s has one row and one run', async (fleet) => {
         const job = await fleet.add({ gate: 'wrapped' })
         await fleet.started(job, 1)
-        assert.equal(await rowsOf(fleet, job), 1)
+        const rows = await rowsOf(fleet, job)
         fleet.openGate('wrapped')
+        assert.equal(rows, 1, 'rows')
         await fleet.finished(job)
         await endAs(fleet, [job, { runs: 1 }])
       })

@@ -1,3 +1,4 @@
+import { until } from '@holdfast/chaos'
 import type { QueueAdapter, TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { Deed, Work } from '../../src/index.js'
 import type { MemoryAdapter, MemoryHandler, MemoryJob, MemoryQueue } from '../../src/memory/index.js'
@@ -50,9 +51,15 @@ const inRuns =
     }
   }
 
-/** Whoever has the job by now. */
-const runOf = async (queue: MemoryQueue, { id }: MemoryJob): Promise<MemoryJob> =>
+const jobOf = async (queue: MemoryQueue, id: string): Promise<MemoryJob> =>
   (await queue.list()).find((job) => job.id === id)!
+
+/** The run that a job is in after this one. */
+const nextRun = ({ queue, job }: Run): Promise<MemoryJob> =>
+  until(async () => {
+    const now = await jobOf(queue, job.id)
+    return now.state === 'active' && now.token !== job.token ? now : undefined
+  })
 
 /** Goes by what was asked of the task, not by what came of it. */
 const takenAtItsWord = async ({ handle, task }: Run): Promise<void> => {
@@ -163,13 +170,13 @@ export const ownTaskFaults = {
     ['completes twice', 'completes twice in a transaction', 'releases, then completes'],
     ({ handle, task }) => handle(deaf(task)),
   ),
-  'ends a job that was released': inRuns(['releases'], async ({ handle, queue, job }) => {
-    await handle()
-    await queue.complete(await runOf(queue, job))
+  'ends a job that was released': inRuns(['releases'], async (run) => {
+    await run.handle()
+    await run.queue.complete(await nextRun(run))
   }),
-  'fails a job that was released': inRuns(['releases, then throws'], ({ handle, queue, job }) =>
-    handle().catch(async (error) => {
-      await queue.fail(await runOf(queue, job), String(error))
+  'fails a job that was released': inRuns(['releases, then throws'], (run) =>
+    run.handle().catch(async (error) => {
+      await run.queue.fail(await nextRun(run), String(error))
       throw error
     }),
   ),
@@ -200,8 +207,7 @@ export const ownTaskFaults = {
         const secondOf = ({ orphan }: (typeof jobs)[number]) => (orphan.payload as { second?: string }).second
         for (const job of jobs) {
           const second = secondOf(job)
-          if (second !== undefined)
-            await queue.restore(await runOf(queue, { id: second } as MemoryJob), job.recoveryId)
+          if (second !== undefined) await queue.restore(await jobOf(queue, second), job.recoveryId)
         }
         const others = jobs.filter((job) => secondOf(job) === undefined)
         const outcomes = [...(await adapter.recover(others, context))]
