@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import type { TestQueue, Way } from '../setup.js'
+import type { HeldJob, TestQueue, Way } from '../setup.js'
 import { area, type Suite } from '../suite.js'
 import { addDeed, allHaveBegun, deedDone, endAs, hasEnded, makeEffects, rowsOf } from './effects.js'
 import { addMany } from './once.js'
 
 /** How many jobs the worker runs at once: all that are to be seen side by side. */
-const PLACES = 14
+const PLACES = 10
 
 /** What a handler does to the task that it is given: only what has really ended has ended. */
 export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way): void {
@@ -21,9 +21,6 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         onLastAttempt: await addDeed(fleet, 'rolls back', { maxAttempts: 1 }),
         unnoticed: await addDeed(fleet, 'rolls back, unnoticed'),
         notCommitted: await addDeed(fleet, 'fails to commit'),
-        toCommit: [await addDeed(fleet, 'leaves open'), await addDeed(fleet, 'leaves open, then throws')],
-        returned: await addDeed(fleet, 'leaves open'),
-        thrown: await addDeed(fleet, 'leaves open, then throws'),
         committed: await addDeed(fleet, 'commits, then throws'),
         twice: await addDeed(fleet, 'completes twice'),
         twiceInOne: await addDeed(fleet, 'completes twice in a transaction'),
@@ -32,35 +29,10 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         releasedCompleted: await addDeed(fleet, 'releases, then completes'),
       }
       const worker = await fleet.worker({ way, concurrency: PLACES })
-      for (const job of Object.values(jobs).flat()) await deedDone(fleet, job)
-      return { ...jobs, worker }
+      for (const job of Object.values(jobs)) await deedDone(fleet, job)
+      return { ...jobs, worker, open: [] as HeldJob[] }
     },
     (it) => {
-      it('in a transaction that is open still keeps its row, and its job runs nowhere else', async (fleet, arranged) => {
-        await allHaveBegun(fleet)
-        for (const job of [...arranged.toCommit, arranged.returned, arranged.thrown]) {
-          if (way === 'track') assert.equal(await fleet.state(job), 'active', job.work.deed)
-          else assert.ok(await hasEnded(fleet, job), `in its queue again: ${job.work.deed}`)
-          assert.equal(await rowsOf(fleet, job), 1, job.work.deed)
-          assert.equal(fleet.runs(job).length, 1, job.work.deed)
-        }
-      })
-
-      it('in a transaction that commits later has ended, whatever its handler did', async (fleet, {
-        toCommit,
-      }) => {
-        for (const { work } of toCommit) fleet.openGate(`commit ${work.key}`)
-        await endAs(fleet, ...toCommit.map((job) => [job, { runs: 1, effects: 1 }] as const))
-      })
-
-      it('in a transaction that rolls back later ends as its handler did', async (fleet, {
-        returned,
-        thrown,
-      }) => {
-        for (const { work } of [returned, thrown]) fleet.openGate(`roll back ${work.key}`)
-        await endAs(fleet, [returned, { runs: 1 }], [thrown, { runs: 2 }])
-      })
-
       it('in a transaction that rolls back has not ended: its job is tried again', async (fleet, arranged) => {
         const { rolledBack, onLastAttempt } = arranged
         await endAs(fleet, [rolledBack, { runs: 2 }], [onLastAttempt, { runs: 1, as: 'failed' }])
@@ -116,6 +88,36 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
           assert.equal((await fleet.records.crashes()).get(job.jobRef), undefined)
         })
       }
+
+      // Not beside the others: on MySQL a job that runs again waits for rows that are locked beside its own.
+      it('in a transaction that is open still keeps its row, and its job runs nowhere else', async (fleet, {
+        open,
+      }) => {
+        for (let n = 0; n < 2; n++)
+          open.push(await addDeed(fleet, 'leaves open'), await addDeed(fleet, 'leaves open, then throws'))
+        for (const job of open) await deedDone(fleet, job)
+        await allHaveBegun(fleet)
+        for (const job of open) {
+          if (way === 'track') assert.equal(await fleet.state(job), 'active', job.work.deed)
+          else assert.ok(await hasEnded(fleet, job), `in its queue again: ${job.work.deed}`)
+          assert.equal(await rowsOf(fleet, job), 1, job.work.deed)
+          assert.equal(fleet.runs(job).length, 1, job.work.deed)
+        }
+      })
+
+      it('in a transaction that commits later has ended, whatever its handler did', async (fleet, {
+        open,
+      }) => {
+        const [returned, thrown] = open.slice(0, 2)
+        for (const { work } of [returned!, thrown!]) fleet.openGate(`commit ${work.key}`)
+        await endAs(fleet, [returned!, { runs: 1, effects: 1 }], [thrown!, { runs: 1, effects: 1 }])
+      })
+
+      it('in a transaction that rolls back later ends as its handler did', async (fleet, { open }) => {
+        const [returned, thrown] = open.slice(2)
+        for (const { work } of [returned!, thrown!]) fleet.openGate(`roll back ${work.key}`)
+        await endAs(fleet, [returned!, { runs: 1 }], [thrown!, { runs: 2 }])
+      })
 
       it('leaves its place to others', async (fleet) => {
         const jobs = await addMany(fleet, PLACES, { gate: 'all' })
