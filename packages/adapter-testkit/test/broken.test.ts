@@ -164,7 +164,7 @@ const OWN_TASK: readonly [Fault, string, string][] = [
 
 describe('the kit fails an adapter that', () => {
   it.concurrent.each(OWN_TASK)('%s: %s', async (fault, area, test) => {
-    const options = { ...memoryTests(fault, { fault }), databases: [legUrl()], patience: 6_000 }
+    const options = { ...memoryTests(fault, { fault }), databases: [legUrl()], patience: 4_000 }
     const failures = await failuresIn(options, [area])
     expect([...failures.keys()], [...failures].join('\n')).toEqual([test])
   })

@@ -81,9 +81,9 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
           const job = arranged[which]
           await fleet.started(job, 2)
           await allHaveBegun(fleet)
-          if (way === 'track') assert.equal(await fleet.state(job), 'active')
-          assert.equal(await rowsOf(fleet, job), 1)
+          const [state, rows] = [await fleet.state(job), await rowsOf(fleet, job)]
           fleet.openGate(which)
+          assert.deepEqual([state, rows], [way === 'track' ? 'active' : state, 1])
           await endAs(fleet, [job, { runs: 2 }])
           assert.equal((await fleet.records.crashes()).get(job.jobRef), undefined)
         })
