@@ -32,16 +32,18 @@ function started(adapter: MemoryAdapter): {
   }
 }
 
-/** A fault in what comes of handlers, of these deeds alone. */
+/** A fault in what comes of these deeds alone. */
 const inRuns =
   (deeds: readonly Deed[], run: (run: Run) => Promise<unknown>) =>
   (adapter: MemoryAdapter, queue: MemoryQueue): Parts => {
     const { monitor, onStart } = started(adapter)
+    const seen = new Set<string>()
     const broken =
       (handler: MemoryHandler): MemoryHandler =>
       (job, task) => {
         const handle = (given = task): Promise<unknown> => handler(job, given)
-        const isMeant = deeds.includes(dataOf(job).deed!) && job.attempts === 0
+        const isMeant = deeds.includes(dataOf(job).deed!) && !seen.has(job.id)
+        seen.add(job.id)
         return isMeant ? run({ job, task, monitor: monitor(), queue, handle }) : handle()
       }
     return {
