@@ -230,10 +230,14 @@ export class Fleet<Queue extends TestQueue = TestQueue> implements AsyncDisposab
     )
   }
 
-  /** Waits for a condition; says what the queue, the database and the workers show when it does not come true. */
-  async until(condition: () => unknown, what: string): Promise<void> {
+  /**
+   * Waits for a condition; says what the queue, the database and the workers show when it does not come true.
+   *
+   * @param patience milliseconds, for what comes soon if it comes at all. @default the kit's
+   */
+  async until(condition: () => unknown, what: string, patience = this.options.patience): Promise<void> {
     try {
-      await until(condition, { what, timeout: this.options.patience })
+      await until(condition, { what, timeout: patience })
     } catch (error) {
       const [tasks, jobs] = [await this.records.tasks(), await this.queue.probes.list()]
       const outputs = this.#workers.map(({ pid, output }) => ({ pid, output: output.slice(-2_000) }))

@@ -7,6 +7,9 @@ import { addMany } from './once.js'
 /** How many jobs the worker runs at once: all that are to be seen side by side. */
 const PLACES = 10
 
+/** Milliseconds. What is told of a handler is told when that has settled. */
+const SOON = 10_000
+
 /** What a handler does to the task that it is given: only what has really ended has ended. */
 export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way): void {
   // There one task stands for all that a worker has.
@@ -58,8 +61,8 @@ export function ownTask<Queue extends TestQueue>(suite: Suite<Queue>, way: Way):
         committed,
         worker,
       }) => {
-        const { key } = committed.work
-        await fleet.until(() => worker.output.includes(`threw after its commit: ${key}`), 'the error is told')
+        const error = `threw after its commit: ${committed.work.key}`
+        await fleet.until(() => worker.output.includes(error), `it is told: ${error}`, SOON)
       })
 
       it('twice is refused the second end, which changes nothing', async (fleet, arranged) => {
