@@ -175,8 +175,9 @@ const graphileWorker: Suite = {
       db: 'postgres',
       version: '0.18.0',
       leaveOut: [
-        ...['exhausted', 'long-job', 'options', 'outage', 'pause', 'settle', 'stop', 'stray-jobs'],
-        ...['superseded', 'surroundings', 'suspects', 'tenants', 'transaction-hand-off', 'upgrade', 'upkeep'],
+        ...['exhausted', 'long-job', 'options', 'outage', 'pause', 'release', 'settle', 'stop', 'stray-jobs'],
+        ...['superseded', 'surroundings', 'suspects', 'tenants', 'thrown', 'transaction-hand-off'],
+        ...['unprotected', 'upgrade', 'upkeep'],
       ],
       leaveOutAreas: CONTRACT,
     },
@@ -202,7 +203,7 @@ const pgBoss: Suite = {
     {
       db: 'postgres',
       version: '12.38.0',
-      leaveOut: ['expiry', 'kill', 'schemas', 'stop', 'surroundings'],
+      leaveOut: ['expiry', 'kill', 'schemas', 'stop', 'surroundings', 'unprotected'],
       leaveOutAreas: CONTRACT,
     },
     {

@@ -80,13 +80,13 @@ export interface GraphileWorkerAdapter extends QueueAdapter {
  * @throws ConfigError naming every wrong option
  */
 export function graphileWorkerAdapter(options: GraphileWorkerAdapterOptions = {}): GraphileWorkerAdapter {
-  const { name, schema, named, optionsOf } = checkOptions(options)
+  const { name, schema, named, optionsOf, exhausted } = checkOptions(options)
   const { db, sweepUnknownLocks } = options
   const tables = graphileTables(schema)
-  const guard = new Guard(name, tables)
+  const sameDatabase = db === undefined
+  const guard = new Guard({ queue: name, tables, exhausted, sameDatabase })
   const upkeep = new Upkeep(tables, sweepUnknownLocks)
-  const context: TaskContext = { guard, tables, sameDatabase: db === undefined }
-  const parts = { tables, exhausted: (identifier: string) => optionsOf(identifier).onExhausted ?? 'fail' }
+  const context: TaskContext = { guard, tables, sameDatabase, exhausted }
 
   /** Works in the monitor's transaction, or in one of graphile-worker's database. */
   const inside = <T>(recovery: RecoveryContext, work: (run: Run) => Promise<T>): Promise<T> =>
@@ -108,12 +108,13 @@ export function graphileWorkerAdapter(options: GraphileWorkerAdapterOptions = {}
 
   return Object.freeze<GraphileWorkerAdapter>({
     name,
-    capabilities: Object.freeze({ atomicRecovery: db === undefined, preservesJobId: false, delay: true }),
+    capabilities: Object.freeze({ atomicRecovery: sameDatabase, preservesJobId: false, delay: true }),
     async expand(orphans, recovery) {
       upkeep.watch(orphans)
       return inside(recovery, (run) => expandOrphans(run, tables, orphans, recovery))
     },
-    recover: (jobs, recovery) => inside(recovery, (run) => recoverJobs(run, parts, jobs, recovery)),
+    recover: (jobs, recovery) =>
+      inside(recovery, (run) => recoverJobs(run, { tables, exhausted }, jobs, recovery)),
     onSweep: (recovery) => inside(recovery, (run) => upkeep.keep(run, recovery)),
     onStart(monitor) {
       upkeep.monitor = monitor

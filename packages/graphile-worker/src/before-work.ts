@@ -39,7 +39,7 @@ export async function orGiveBack<T>(delivery: Delivery, before: () => Promise<T>
       // failure that follows is written.
       if (TaskLostError.is(error) || StoppedError.is(error)) await pool.closed
       pool.jobs.hold(job)
-      await patiently(() => giveBackJob(run, tables, job))
+      await patiently(() => giveBackJob(run, tables, job, pool.pauseMs))
       throw error
     }
   }

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { ConfigError, queueName } from '@holdfast/core'
 import type { GraphileWorkerAdapterOptions } from './adapter.js'
-import { type TaskOptions, taskProblems } from './task-options.js'
+import { type ExhaustedPolicies, type TaskOptions, taskProblems } from './task-options.js'
 import { MIN_UNKNOWN_AGE } from './upkeep.js'
 
 const show = (value: unknown): string => inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY })
@@ -18,6 +18,8 @@ export interface CheckedOptions {
   readonly schema: string
   /** How the jobs of a task are protected. */
   optionsOf(identifier: string): TaskOptions
+  /** What becomes of jobs that died on their last attempt. */
+  readonly exhausted: ExhaustedPolicies
   /** Names that have options of their own. */
   readonly named: ReadonlySet<string>
 }
@@ -57,16 +59,14 @@ export function checkOptions(options: GraphileWorkerAdapterOptions): CheckedOpti
     throw new ConfigError(`Wrong options for graphileWorkerAdapter: ${problems.join('; ')}.`)
   }
   const own = new Map(Object.entries(tasks))
-  const { onExhausted } = forAll
+  const { onExhausted = 'fail' } = forAll
+  const policies = [...own].flatMap(([task, options]) =>
+    options.onExhausted === undefined ? [] : [[task, options.onExhausted] as const],
+  )
   return {
-    name,
-    schema,
-    optionsOf: (identifier) => {
-      const ofTask = own.get(identifier)
-      return ofTask === undefined
-        ? forAll
-        : { ...(onExhausted === undefined ? {} : { onExhausted }), ...ofTask }
-    },
+    ...{ name, schema },
+    optionsOf: (identifier) => own.get(identifier) ?? forAll,
+    exhausted: { all: onExhausted, tasks: Object.fromEntries(policies) },
     named: new Set(own.keys()),
   }
 }

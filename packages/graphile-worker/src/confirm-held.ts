@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { TaskLostError } from '@holdfast/core'
 import { isEnded } from './before-work.js'
-import { type Fetch, lockOf } from './job-sql.js'
+import { giveBackJob, holdOff, type Lock, type LockedJob, lockOf } from './job-sql.js'
 import type { Delivery } from './protected-task.js'
 
 /** Milliseconds between looks, and how many of them: recovery takes moments once it has begun. */
@@ -25,27 +25,36 @@ export async function confirmHeld(delivery: Delivery): Promise<void> {
 
 /**
  * Resolves when graphile-worker may hear of the end of a job that is no longer this run's. Not before recovery has taken
- * the job: what it hears it would write as the job's failure. And since 0.17 not while its own pool runs the job again:
- * the lock is the same then, so it would write that run's. A job that nobody comes for, as its row was deleted by a
- * person, has failed in the end.
+ * the job: what it hears it would write as the job's failure. And since 0.17 not while its own pool has the job again: the
+ * lock is the same then, so it would write that run's. One that runs is waited for. One that was only fetched ahead is
+ * given back, as it may be waiting for this very place. A job that nobody comes for, as its row was deleted by a person or
+ * its lock was changed, has failed in the end.
  */
 export async function letGo(delivery: Delivery): Promise<void> {
+  const { pool, run, tables } = delivery
   for (let looks = 0; looks < MAX_LOOKS; ) {
-    const lock = await lockHeld(delivery)
-    if (lock === 'none') return
-    if (lock !== undefined && !(lock === 'another' && runsAgain(delivery))) looks += 1
+    try {
+      const lock = await lockHeld(delivery)
+      if (lock === 'none') return
+      if (lock === 'this' || isChanged(delivery, lock)) looks += 1
+      else if (pool.disown(lock)) {
+        await giveBackJob(run, tables, lock, pool.pauseMs)
+        return pool.wakeAfterPause()
+      }
+    } catch (error) {
+      // While the database is away nobody could take the job, nor write a failure of it.
+      if (isEnded(error)) return
+    }
     await delay(LOOK)
   }
 }
 
-/** The pool runs the job again, or may have it among those that it fetched ahead. */
-const runsAgain = ({ pool, job }: Delivery): boolean => pool.marksStarts || pool.jobs.runsAnother(job)
+/** Whether it is this fetch's lock, of which a person has changed the time: another fetch is counted, or runs here. */
+const isChanged = ({ pool, job }: Delivery, lock: LockedJob): boolean =>
+  lock.attempts <= job.attempts && !pool.jobs.has(lock.id, lock.lockedAt)
 
-/** Undefined while the database is away: then nobody could take the job, nor write a failure of it. */
-async function lockHeld({ run, tables, job }: Delivery): Promise<Fetch | 'none' | undefined> {
-  try {
-    return await lockOf(run, tables, job)
-  } catch (error) {
-    return isEnded(error) ? 'none' : undefined
-  }
+/** A job that is free must not be fetched just before graphile-worker's word of it. */
+async function lockHeld({ pool, run, tables, job }: Delivery): Promise<Lock> {
+  if (await holdOff(run, tables, job.id, pool.pauseMs)) pool.wakeAfterPause()
+  return lockOf(run, tables, job)
 }

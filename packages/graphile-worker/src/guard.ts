@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
+  NotProtectedError,
   type RegisterOptions,
   StoppedError,
   type TaskHandle,
@@ -15,6 +16,10 @@ import type { EndedJob } from './job-sql.js'
 import { Keeper } from './keeper.js'
 import { type GuardPayload, type HandOffPayload, type StartedPayload, startedPayload } from './payloads.js'
 import type { GraphileTables } from './tables.js'
+import type { ExhaustedPolicies } from './task-options.js'
+
+/** Milliseconds between tries to protect a pool that runs unprotected. */
+const PROTECT_LATER = 2_000
 
 /** What stands for one job. */
 export type JobPayload = StartedPayload | HandOffPayload
@@ -25,9 +30,19 @@ export type RowOptions = Pick<RegisterOptions, 'onCrash' | 'maxRuntime' | 'onOve
 /** Jobs whose end is perhaps not written that a pool's last word tells of, so that it stays small. */
 const MAX_ENDED = 200
 
+export interface GuardParts {
+  readonly queue: string
+  readonly tables: GraphileTables
+  readonly exhausted: ExhaustedPolicies
+  /** Whether the monitor is in graphile-worker's own database. */
+  readonly sameDatabase: boolean
+}
+
 /** Keeps one task row for each worker pool of this process: it stands for whatever the pool has locked. */
 export class Guard {
   readonly #queue: string
+  readonly #exhausted: ExhaustedPolicies
+  readonly #sameDatabase: boolean
   readonly #pools = new Set<GuardedPool>()
   readonly #keeper: Keeper
   #monitor = new Gate<TaskMonitor>()
@@ -36,8 +51,10 @@ export class Guard {
   /** Aborts when the drain of the monitor's stop is over. */
   #drained = unlimited(new AbortController())
 
-  constructor(queue: string, tables: GraphileTables) {
+  constructor({ queue, tables, exhausted, sameDatabase }: GuardParts) {
     this.#queue = queue
+    this.#exhausted = exhausted
+    this.#sameDatabase = sameDatabase
     this.#keeper = new Keeper(tables, this.#pools, async ({ monitor }, jobId) => {
       return (await monitor?.holderOf(jobId, queue)) !== undefined
     })
@@ -74,9 +91,9 @@ export class Guard {
   }
 
   /** Begins to protect a pool; its workers wait for `ready` before they fetch. */
-  protect(pool: WorkerPool, marksStarts: boolean): void {
+  protect(pool: WorkerPool, marksStarts: boolean, failureDelay: number): void {
     if (this.ofPool(pool) !== undefined) return
-    const guarded = new GuardedPool(pool, marksStarts)
+    const guarded = new GuardedPool(pool, marksStarts, failureDelay)
     this.#pools.add(guarded)
     guarded.fetchUnder(this.#register(guarded, guarded.closing))
     this.#keeper.start()
@@ -132,7 +149,7 @@ export class Guard {
       await (await guarded.current)?.release({ payload })
     } catch (error) {
       // When it is lost, what the pool held is recovered already.
-      if (!TaskLostError.is(error)) throw error
+      if (!TaskLostError.is(error) && !NotProtectedError.is(error)) throw error
     }
   }
 
@@ -169,27 +186,50 @@ export class Guard {
   }
 
   #payloadOf({ lockIds, marksStarts }: GuardedPool): GuardPayload {
-    return { kind: 'guard', lockIds: [...lockIds], marksStarts }
+    return { kind: 'guard', lockIds: [...lockIds], marksStarts, onExhausted: this.#exhausted }
   }
 
   async #register(guarded: GuardedPool, until: AbortSignal): Promise<TaskHandle> {
     // From here on later than the making of the pool, and of its workers with it.
-    const monitor = await this.#monitor.valueUntil(until)
-    guarded.monitor = monitor
+    guarded.monitor = await this.#monitor.valueUntil(until)
     for (;;) {
-      this.#registrations += 1
       try {
-        return await monitor.register({
-          queue: this.#queue,
-          // Sorts after every UUID. A new one for each try: the row of a failed one may be there all the same. And no
-          // jobRef, which would take over the row of the old identity, so that what it stands for was not recovered.
-          id: `${guarded.pool.id}:${this.#registrations}`,
-          payload: this.#payloadOf(guarded),
-        })
+        const task = await this.#write(guarded)
+        if (task.protected) return task
+        // The monitor is to do without its database, which is graphile-worker's own, or is not.
+        if (!this.#sameDatabase) {
+          void this.#protectLater(guarded)
+          return task
+        }
       } catch (error) {
         if (until.aborted || StoppedError.is(error)) throw error
-        await delay(RETRY)
       }
+      await delay(RETRY)
+    }
+  }
+
+  #write(guarded: GuardedPool): Promise<TaskHandle> {
+    this.#registrations += 1
+    return guarded.monitor!.register({
+      queue: this.#queue,
+      // Sorts after every UUID. A new one for each try: the row of a failed one may be there all the same. And no jobRef,
+      // which would take over the row of the old identity, so that what it stands for was not recovered.
+      id: `${guarded.pool.id}:${this.#registrations}`,
+      payload: this.#payloadOf(guarded),
+    })
+  }
+
+  /** Never rejects. */
+  async #protectLater(guarded: GuardedPool): Promise<void> {
+    const { closing } = guarded
+    for (;;) {
+      await delay(PROTECT_LATER, undefined, { signal: closing, ref: false }).catch(() => undefined)
+      if (closing.aborted) return
+      const task = await this.#write(guarded).catch(() => undefined)
+      if (task?.protected !== true) continue
+      if (closing.aborted) await task.complete().catch(() => undefined)
+      else guarded.fetchUnder(Promise.resolve(task))
+      return
     }
   }
 }

@@ -3,7 +3,9 @@ import type { TaskHandle, TaskMonitor } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 import { EndedJobs } from './ended-jobs.js'
 import { type FetchedJob, isLockTime } from './fetched-job.js'
-import type { LockedJob } from './job-sql.js'
+import { type LockedJob, PAUSE } from './job-sql.js'
+import { notify } from './notify.js'
+import type { Delivery } from './protected-task.js'
 import type { Run } from './run.js'
 import { RunningJobs } from './running-jobs.js'
 
@@ -17,10 +19,14 @@ export class GuardedPool {
   readonly ended = new EndedJobs()
   readonly jobs = new RunningJobs()
   #fetchFailedAt = Number.POSITIVE_INFINITY
-  /** Fetches, as `<job id>/<locked at>`, that were given back before this pool heard of them. */
+  /** Fetches that were given back before this pool heard of them. */
   readonly #disowned = new Set<string>()
   readonly #closing = new AbortController()
   readonly #handOffs = new Set<Promise<void>>()
+  /** By fetch; handed-off ones too. */
+  readonly #underWay = new Map<string, Delivery>()
+  /** Milliseconds by which graphile-worker has surely written what it was told of a job. */
+  readonly pauseMs: number
   /** The task that the pool fetches under; it says whether a job that the pool began is still its own. */
   task!: Promise<TaskHandle>
   #cover: Promise<TaskHandle> | undefined
@@ -36,8 +42,10 @@ export class GuardedPool {
    */
   doubtful = false
 
-  constructor(pool: WorkerPool, marksStarts: boolean) {
+  /** @param failureDelay milliseconds for which graphile-worker collects failures before it writes them */
+  constructor(pool: WorkerPool, marksStarts: boolean, failureDelay = 0) {
     this.pool = pool
+    this.pauseMs = PAUSE + Math.max(0, failureDelay)
     this.marksStarts = marksStarts
     this.lockIds = new Set([pool.id])
     // Every job that waits for a place listens.
@@ -108,22 +116,44 @@ export class GuardedPool {
   disown(job: LockedJob): boolean {
     const hasEnded = this.ended.olderThan(0).some((end) => end.id === job.id && isLockTime(end, job.lockedAt))
     if (hasEnded || this.jobs.has(job.id, job.lockedAt)) return false
-    this.#disowned.add(fetchOf(job.id, job.lockedAt))
+    this.#disowned.add(fetchOf(job))
     return true
   }
 
+  /** Whether it was, asked once. */
+  wasDisowned(job: FetchedJob): boolean {
+    return this.#disowned.delete(fetchOf(job))
+  }
+
+  /** The delivery of a fetch whose work is under way here. */
+  underWay(job: FetchedJob): Delivery | undefined {
+    return this.#underWay.get(fetchOf(job))
+  }
+
   /** Runs the work of a job, which counts as running meanwhile. */
-  async running<T>(job: FetchedJob, work: () => Promise<T>): Promise<T> {
-    if (this.#disowned.has(fetchOf(job.id, job.lockedAt))) {
-      throw new Error(`Job ${job.id} was given back, since the answer to its fetch was late.`)
+  async running<T>(delivery: Delivery, work: () => Promise<T>): Promise<T> {
+    const { job } = delivery
+    this.#underWay.set(fetchOf(job), delivery)
+    try {
+      return await this.jobs.run(job, work)
+    } finally {
+      if (!delivery.handedOff) this.#underWay.delete(fetchOf(job))
     }
-    return this.jobs.run(job, work)
   }
 
   /** Work of this pool that goes on beside its workers. */
-  addHandOff(work: Promise<void>): void {
+  addHandOff(delivery: Delivery, work: Promise<void>): void {
     this.#handOffs.add(work)
-    void work.finally(() => this.#handOffs.delete(work))
+    void work.finally(() => {
+      this.#handOffs.delete(work)
+      this.#underWay.delete(fetchOf(delivery.job))
+    })
+  }
+
+  /** Has pools look when a job that was given back may run: until then they find nothing. */
+  wakeAfterPause(): void {
+    const wake = (): void => void (this.run && notify(this.run, 1).catch(() => undefined)) // A poll finds it, too.
+    setTimeout(wake, this.pauseMs + 10).unref()
   }
 
   async drained(over: AbortSignal): Promise<void> {
@@ -140,7 +170,9 @@ export class GuardedPool {
   }
 }
 
-const fetchOf = (jobId: string, lockedAt: number | null): string => `${jobId}/${lockedAt}`
+/** Tells a fetch; its attempts may be taken from it. */
+const fetchOf = ({ id, attempts, lockedAt }: FetchedJob): string =>
+  `${id}/${lockedAt ?? `attempt ${attempts}`}`
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

@@ -9,10 +9,12 @@ import type { JobHelpers, Task } from 'graphile-worker'
 import { orGiveBack } from './before-work.js'
 import { letGo } from './confirm-held.js'
 import { giveBackJob, snapshotJob } from './job-sql.js'
+import { OwnRow } from './own-row.js'
 import { failureOf, type HandOffPayload } from './payloads.js'
-import { type Delivery, protectedTask, type TaskContext } from './protected-task.js'
+import { type Delivery, protectedTask, type Result, type TaskContext } from './protected-task.js'
 import { removeForCertain } from './remove-for-certain.js'
 import type { HandOffOptions } from './task-options.js'
+import { workInPlace } from './work-in-place.js'
 
 /** graphile-worker's helpers, with the abort signal of the handed-off task and its handle. */
 export interface HandOffHelpers extends Omit<JobHelpers, 'abortSignal' | 'abortPromise'> {
@@ -28,7 +30,7 @@ export type HandOffHandler<Payload = unknown> = (payload: Payload, helpers: Hand
 
 /**
  * A task that graphile-worker sees as finished as soon as the job is registered, while the work goes on in this
- * process under the monitor's protection.
+ * process under the monitor's protection. A job that can't be protected stays in graphile-worker meanwhile.
  */
 export function handOffTask(
   handler: HandOffHandler,
@@ -37,38 +39,71 @@ export function handOffTask(
   plain?: Task,
 ): Task {
   const places = new Semaphore(concurrency)
+
+  /** @param inPlace does the work of a job that stays in graphile-worker */
+  async function handOff(
+    delivery: Delivery,
+    payload: unknown,
+    helpers: JobHelpers,
+    inPlace: (work: (helpers: JobHelpers) => Promise<Result>) => Promise<Result>,
+  ): Promise<Result> {
+    const { pool, run, tables, job } = delivery
+    if (!(await places.acquire(pool.closing))) {
+      pool.jobs.hold(job)
+      await giveBackJob(run, tables, job, pool.pauseMs)
+      throw new Error(`The worker stops: job ${job.id} had not begun and was given back.`)
+    }
+    let working: Promise<void> | undefined
+    try {
+      const { task, stored } = await orGiveBack(delivery, () => register(delivery, options))
+      if (!task.protected) {
+        delivery.own = new OwnRow(task, delivery)
+        return await inPlace(async (helpers) => {
+          await handler(payload, extended(helpers, delivery, delivery.own!.handle, helpers.abortSignal))
+        })
+      }
+      await takeJob(delivery, task)
+      delivery.handedOff = true
+      working = work(handler, payload, delivery, helpers, task, stored)
+      pool.addHandOff(delivery, working)
+    } finally {
+      if (working === undefined) places.release()
+      else void working.finally(() => places.release())
+    }
+  }
+
   return protectedTask(
     context,
-    async (delivery, payload) => {
-      const { pool, run, tables, job } = delivery
-      if (!(await places.acquire(pool.closing))) {
-        pool.jobs.hold(job)
-        await giveBackJob(run, tables, job)
-        throw new Error(`The worker stops: job ${job.id} had not begun and was given back.`)
-      }
-      try {
-        const { task, stored } = await orGiveBack(delivery, () => register(delivery, options))
-        await takeJob(delivery, task)
-        const working = work(handler, payload, delivery, task, stored)
-        pool.addHandOff(working)
-        void working.finally(() => places.release())
-      } catch (error) {
-        places.release()
-        throw error
-      }
+    {
+      handler,
+      alone: (delivery, payload) =>
+        handOff(delivery, payload, delivery.helpers, (work) => workInPlace(delivery, payload, work)),
+      within: (delivery, payload, helpers) => handOff(delivery, payload, helpers, (work) => work(helpers)),
     },
     plain,
   )
 }
 
+function extended(
+  { abortPromise: _, ...helpers }: JobHelpers,
+  { pool }: Delivery,
+  task: TaskHandle,
+  abortSignal = task.signal,
+): HandOffHelpers {
+  const reportProgress = async (): Promise<void> => {
+    await pool.monitor!.updateHeartbeats([task])
+  }
+  return { ...helpers, abortSignal, task, reportProgress }
+}
+
 async function register(
-  { pool, run, tables, job, guard }: Delivery,
+  { pool, run, tables, job, guard, onExhausted }: Delivery,
   options: Omit<HandOffOptions, 'concurrency'>,
 ): Promise<{ task: TaskHandle; stored: HandOffPayload }> {
   const unhold = pool.jobs.hold(job)
   const snapshot = await snapshotJob(run, tables, job).finally(unhold)
   if (snapshot === undefined) throw new Error(`Job ${job.id} is no longer locked by this worker.`)
-  const stored: HandOffPayload = { kind: 'handOff', lockId: job.lockId, job: snapshot }
+  const stored: HandOffPayload = { kind: 'handOff', lockId: job.lockId, job: snapshot, onExhausted }
   const task = await guard.register(pool, job.id, stored, { ...options, signal: pool.closing })
   return { task, stored }
 }
@@ -97,19 +132,15 @@ async function takeJob(delivery: Delivery, task: TaskHandle): Promise<void> {
 async function work(
   handler: HandOffHandler,
   payload: unknown,
-  { helpers, pool }: Delivery,
+  delivery: Delivery,
+  helpers: JobHelpers,
   task: TaskHandle,
   stored: HandOffPayload,
 ): Promise<void> {
-  const { abortPromise: _, ...rest } = helpers
+  const { pool } = delivery
   const name = `Handed-off job ${task.jobRef} (${stored.job.identifier})`
-  const reportProgress = async (): Promise<void> => {
-    await pool.monitor!.updateHeartbeats([task])
-  }
   try {
-    const failure = await run(async () =>
-      handler(payload, { ...rest, abortSignal: task.signal, task, reportProgress }),
-    )
+    const failure = await run(async () => handler(payload, extended(helpers, delivery, task)))
     const { aborted, reason } = task.signal
     const isFailure = failure !== undefined && (!aborted || TaskOverdueError.is(reason))
     if (isFailure) helpers.logger.error(`${name} failed: ${failure}`)

@@ -49,6 +49,10 @@ export interface LockedJob extends FetchedJob {
   readonly lockedAt: number
 }
 
+const fetched = sql`
+  jobs.id::text as id, jobs.locked_by as "lockId", jobs.attempts::int as attempts,
+  ${lockedAtOf('jobs.locked_at')}::float8 as "lockedAt", 0 as renewals`
+
 /** What these locks hold, locked at least `ms` milliseconds ago. */
 export function lockedJobs(
   run: Run,
@@ -57,21 +61,22 @@ export function lockedJobs(
   ms: number,
 ): Promise<LockedJob[]> {
   return run(sql<LockedJob>`
-    select id::text as id, locked_by as "lockId", attempts::int as attempts,
-      ${lockedAtOf('locked_at')}::float8 as "lockedAt", 0 as renewals
+    select ${fetched}
     from ${jobs} as jobs
     where locked_by = any(${lockIds}::text[]) and locked_at < now() - ${ms}::float8 * interval '1 millisecond'
     order by jobs.id`)
 }
 
-/** By which fetch of the same worker or pool a job is locked. */
-export type Fetch = 'this' | 'another'
+/** By which fetch of the same worker or pool a job is locked: this one, another one, none. */
+export type Lock = 'this' | 'none' | LockedJob
 
-export async function lockOf(run: Run, { jobs }: GraphileTables, job: FetchedJob): Promise<Fetch | 'none'> {
-  const [lock] = await run(sql<{ fetch: Fetch }>`
-    select case when ${isStill(job)} then 'this' else 'another' end as fetch
+export async function lockOf(run: Run, { jobs }: GraphileTables, job: FetchedJob): Promise<Lock> {
+  const [lock] = await run(sql<LockedJob & { isThis: boolean }>`
+    select ${isStill(job)} as "isThis", ${fetched}
     from ${jobs} as jobs where id = ${job.id}::bigint and locked_by = ${job.lockId}`)
-  return lock?.fetch ?? 'none'
+  if (lock === undefined) return 'none'
+  const { isThis, ...another } = lock
+  return isThis ? 'this' : another
 }
 
 /** Frees the named queues of what the statement before took; `held` has their ids. */
@@ -134,21 +139,44 @@ const failing = (message: RawBuilder<unknown>): RawBuilder<unknown> => sql`
   last_error = ${message}, locked_by = null, locked_at = null,
   run_at = greatest(now(), jobs.run_at) + exp(least(jobs.attempts, 10)) * interval '1 second'`
 
+/** Milliseconds for which no pool may have a job of which graphile-worker has its own word to say yet. */
+export const PAUSE = 500
+
+const later = (ms: number): RawBuilder<unknown> => sql`now() + ${ms}::float8 * interval '1 millisecond'`
+
 /**
  * Unlocks a job that was fetched and never begun, and refunds its attempt, unless it was removed or superseded meanwhile.
  * The throw that must follow changes nothing more in graphile-worker; unless this very pool had fetched the job again by
- * then, which half a second keeps it from.
+ * then, which the pause keeps it from.
  */
-export async function giveBackJob(run: Run, tables: GraphileTables, job: FetchedJob): Promise<void> {
+export async function giveBackJob(
+  run: Run,
+  tables: GraphileTables,
+  job: FetchedJob,
+  pauseMs = PAUSE,
+): Promise<void> {
   await run(sql`
     with unlocked as (
       update ${tables.jobs} as jobs
       set locked_by = null, locked_at = null,
         attempts = case when ${supersededSince(job)} then jobs.attempts else jobs.attempts - 1 end,
-        run_at = greatest(jobs.run_at, now() + interval '500 milliseconds')
+        run_at = greatest(jobs.run_at, ${later(pauseMs)})
       where ${isStill(job)} returning job_queue_id
     ), freed as (${freed(tables, 'unlocked', [job.lockId])})
     select pg_notify('jobs:insert', json_build_object('r', random(), 'count', 1)::text) from unlocked`)
+}
+
+/** Keeps a job that is free from being fetched meanwhile. False when that was not needed. */
+export async function holdOff(
+  run: Run,
+  { jobs }: GraphileTables,
+  id: string,
+  pauseMs: number,
+): Promise<boolean> {
+  const rows = await run(sql`
+    update ${jobs} as jobs set run_at = ${later(pauseMs)}
+    where jobs.id = ${id}::bigint and jobs.locked_by is null and jobs.run_at < ${later(pauseMs)} returning 1`)
+  return rows.length === 1
 }
 
 /** How a job ended whose end graphile-worker is to write. */

@@ -72,7 +72,7 @@ export class Keeper {
       const locked = await lockedJobs(guarded.run, this.#tables, [...guarded.lockIds], FETCH_OVER)
       for (const job of locked) {
         if ((await this.#hasRow(guarded, job.id)) || !guarded.disown(job)) continue
-        await giveBackJob(guarded.run, this.#tables, job)
+        await giveBackJob(guarded.run, this.#tables, job, guarded.pauseMs)
       }
       guarded.fetchSettled()
     } catch {

@@ -1,6 +1,7 @@
 import type { Orphan } from '@holdfast/core'
 import type { FetchedJob, LockTime } from './fetched-job.js'
 import type { EndedJob } from './job-sql.js'
+import type { ExhaustedPolicies, ExhaustedPolicy } from './task-options.js'
 
 /** All that is needed to add a handed-off job anew, exactly as it was. */
 export interface JobSnapshot {
@@ -31,10 +32,17 @@ export interface GuardPayload {
   readonly marksStarts: boolean
   /** Jobs that ended last, whose end graphile-worker had perhaps not written when the pool ended. */
   readonly ended?: readonly EndedJob[]
+  /** As it was for the pool; rows of older versions don't say. */
+  readonly onExhausted?: ExhaustedPolicies
+}
+
+/** What every row of one job says; rows of older versions don't. */
+interface OfOneJob {
+  readonly onExhausted?: ExhaustedPolicy
 }
 
 /** A job whose handler began. It is in graphile-worker still. */
-export interface StartedPayload extends Partial<LockTime> {
+export interface StartedPayload extends Partial<LockTime>, OfOneJob {
   readonly kind: 'started'
   readonly jobId: string
   readonly lockId: string
@@ -42,6 +50,8 @@ export interface StartedPayload extends Partial<LockTime> {
   readonly finished?: true
   /** The handler threw: graphile-worker's own retry rules apply. */
   readonly failure?: string
+  /** Its handler gave it back: milliseconds for which no pool may have it, so that graphile-worker's word comes before. */
+  readonly pauseMs?: number
 }
 
 export const startedPayload = ({ id, lockId, lockedAt, renewals }: FetchedJob): StartedPayload => ({
@@ -53,7 +63,7 @@ export const startedPayload = ({ id, lockId, lockedAt, renewals }: FetchedJob): 
 })
 
 /** A job that graphile-worker sees as finished while the work goes on here. */
-export interface HandOffPayload {
+export interface HandOffPayload extends OfOneJob {
   readonly kind: 'handOff'
   readonly lockId: string
   readonly job: JobSnapshot
@@ -78,10 +88,34 @@ export function payloadOf({ fullId, payload }: Orphan): TaskPayload {
 /** Longest failure that is kept, in characters. */
 const MAX_FAILURE = 4_000
 
-/** What a handler threw, as `last_error` takes it: like graphile-worker's never empty, without NUL, not endless. */
+/**
+ * What a handler threw, as `last_error` takes it: like graphile-worker's never empty, without NUL, not endless. Anything
+ * may be thrown, also what has no text.
+ */
 export function failureOf(error: unknown): string {
-  const message = (error instanceof Error && error.message) || String(error)
-  return (message || 'Non error or error without message thrown.')
-    .replaceAll('\0', '\ufffd')
-    .slice(0, MAX_FAILURE)
+  return textOf(error).replaceAll('\0', '\ufffd').slice(0, MAX_FAILURE)
+}
+
+function textOf(error: unknown): string {
+  try {
+    const message = (error as Partial<Error> | null | undefined)?.message
+    const text = typeof message === 'string' && message !== '' ? message : String(error)
+    return text || 'Non error or error without message thrown.'
+  } catch {
+    return 'What was thrown can not be shown.'
+  }
+}
+
+/**
+ * What graphile-worker is to be told that a handler threw: that itself. Of what has no text its worker would die, and
+ * `undefined` is no failure to 0.16: then an error with it as its cause.
+ */
+export function tellable(error: unknown): unknown {
+  try {
+    const { message, stack } = error as Partial<Error>
+    if (error && `${message || String(error)}${stack}`) return error
+  } catch {
+    // It has no text.
+  }
+  return new Error(failureOf(error), { cause: error })
 }

@@ -18,7 +18,12 @@ interface PluginContext {
   readonly workerSchema: string
   readonly events: GraphileWorkerEvents
   readonly logger: { error(message: string): void; warn(message: string): void }
-  readonly resolvedPreset: { readonly worker?: { readonly localQueue?: { readonly size?: number } } }
+  readonly resolvedPreset: {
+    readonly worker?: {
+      readonly localQueue?: { readonly size?: number }
+      readonly failJobBatchDelay?: number
+    }
+  }
   readonly _rawOptions?: { readonly workerId?: string }
 }
 
@@ -84,11 +89,12 @@ export function guardPlugin({ guard, schema, named, protect }: PluginParts): Gra
 }
 
 function watch({ events, logger, resolvedPreset, version: graphile }: PluginContext, guard: Guard): void {
-  const marksStarts = (resolvedPreset.worker?.localQueue?.size ?? -1) > 0
+  const { localQueue, failJobBatchDelay = 0 } = resolvedPreset.worker ?? {}
+  const marksStarts = (localQueue?.size ?? -1) > 0
   const report = (error: unknown): void => logger.error(`Holdfast: ${String(error)}`)
   events.on('pool:create', ({ workerPool }) => {
     if (!guard.running) logger.warn('Holdfast: no job is taken before `await monitor.start()`.')
-    guard.protect(workerPool, marksStarts)
+    guard.protect(workerPool, marksStarts, failJobBatchDelay)
   })
   if (locksByWorker(graphile)) {
     events.on('worker:create', ({ worker }) => guard.ofPool(worker.workerPool)?.lockIds.add(worker.workerId))

@@ -1,9 +1,13 @@
 import type { JobHelpers, Task, TaskList } from 'graphile-worker'
+import { letGo } from './confirm-held.js'
 import { type FetchedJob, readLockedAt } from './fetched-job.js'
 import type { Guard } from './guard.js'
 import type { GuardedPool } from './guarded-pool.js'
+import type { OwnRow } from './own-row.js'
 import { type Run, throughPg } from './run.js'
 import type { GraphileTables } from './tables.js'
+import { type ExhaustedPolicies, type ExhaustedPolicy, policyOf } from './task-options.js'
+import { completeRow } from './write-end.js'
 
 /** What the tasks of an adapter share. */
 export interface TaskContext {
@@ -11,6 +15,7 @@ export interface TaskContext {
   readonly tables: GraphileTables
   /** Whether the monitor is in graphile-worker's own database. */
   readonly sameDatabase: boolean
+  readonly exhausted: ExhaustedPolicies
 }
 
 /** A job that a guarded pool has fetched. */
@@ -20,7 +25,15 @@ export interface Delivery extends TaskContext {
   readonly helpers: JobHelpers
   /** graphile-worker's connections. */
   readonly run: Run
+  readonly onExhausted: ExhaustedPolicy
+  /** While it has a row of its own, and is in graphile-worker. */
+  own: OwnRow | undefined
+  /** It has left graphile-worker: its end is not this delivery's. */
+  handedOff: boolean
 }
+
+/** What a task resolves with. */
+export type Result = Awaited<ReturnType<Task>>
 
 function fetchedJob({ id, locked_by, attempts, locked_at }: JobHelpers['job']): FetchedJob {
   return { id, lockId: String(locked_by), attempts, lockedAt: readLockedAt(locked_at), renewals: 0 }
@@ -34,6 +47,19 @@ interface Protection {
   readonly wrapped: boolean
 }
 
+/** What is done with each delivery. */
+export interface Protected {
+  /** Protects it, and ends it as the handler does. */
+  alone(delivery: Delivery, payload: unknown): Promise<Result>
+  /**
+   * Protects it in its own way instead, from within the handler of a delivery that is under way, as where a user's function
+   * around this task was protected in turn. The end is as that function's.
+   */
+  within(delivery: Delivery, payload: unknown, helpers: JobHelpers): Promise<Result>
+  /** Does the work, of which the protection is another's. */
+  handler(payload: unknown, helpers: never): unknown
+}
+
 /**
  * Makes a task of what is to be done with each delivery.
  *
@@ -41,22 +67,42 @@ interface Protection {
  */
 export function protectedTask(
   context: TaskContext,
-  handle: (delivery: Delivery, payload: unknown) => Promise<Awaited<ReturnType<Task>>>,
+  { alone, within, handler }: Protected,
   plain?: Task,
 ): Task {
-  const task: Task = (payload, helpers) => {
-    const { job } = helpers
+  const task: Task = async (payload, helpers) => {
+    const { job, query } = helpers
     const pool = context.guard.of(job.locked_by)
     if (pool === undefined) {
       if (plain !== undefined) return plain(payload, helpers)
       throw new Error('A task of an adapter needs its plugin: add `preset: { plugins: [adapter.plugin] }`.')
     }
     const fetched = fetchedJob(job)
-    const run = throughPg(helpers.query as never)
-    return pool.running(fetched, () => handle({ ...context, pool, job: fetched, helpers, run }, payload))
+    const around = pool.underWay(fetched)
+    if (around?.handedOff) return (await handler(payload, helpers as never)) as Result
+    if (around !== undefined) {
+      await makeWay(around)
+      return within(around, payload, helpers)
+    }
+    const delivery: Delivery = {
+      ...{ ...context, pool, helpers, job: fetched, run: throughPg(query as never) },
+      ...{ onExhausted: policyOf(context.exhausted, job.task_identifier), own: undefined, handedOff: false },
+    }
+    if (pool.wasDisowned(fetched)) {
+      await letGo(delivery)
+      throw new Error(`Job ${fetched.id} was given back before it could begin here.`)
+    }
+    return pool.running(delivery, () => alone(delivery, payload))
   }
   const protection: Protection = { guard: context.guard, wrapped: plain === undefined }
   return Object.defineProperty(task, PROTECTED, { value: protection })
+}
+
+/** Ends the row of the protection around: the one within has its own, and is not kept waiting by it. */
+async function makeWay(delivery: Delivery): Promise<void> {
+  await delivery.own?.assertOpen()
+  await completeRow(delivery)
+  delivery.own = undefined
 }
 
 /**

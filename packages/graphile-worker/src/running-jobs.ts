@@ -25,11 +25,6 @@ export class RunningJobs {
     }
   }
 
-  /** Whether it runs the same job once more, as another fetch. */
-  runsAnother(job: FetchedJob): boolean {
-    return [...this.#jobs.keys()].some((other) => other !== job && other.id === job.id)
-  }
-
   /** Whether it runs a job that was locked then. */
   has(id: string, lockedAt: number): boolean {
     return [...this.#jobs.keys()].some((job) => job.id === id && isLockTime(job, lockedAt))

@@ -9,6 +9,15 @@ export type Mode = 'guard' | 'track' | 'handOff'
 /** What becomes of a job whose process died on its last attempt. */
 export type ExhaustedPolicy = 'fail' | 'refundOnce'
 
+/** What holds for jobs of any task, and for those of tasks that have a policy of their own. */
+export interface ExhaustedPolicies {
+  readonly all: ExhaustedPolicy
+  readonly tasks: Readonly<Record<string, ExhaustedPolicy>>
+}
+
+export const policyOf = ({ all, tasks }: ExhaustedPolicies, identifier: string): ExhaustedPolicy =>
+  Object.hasOwn(tasks, identifier) ? tasks[identifier]! : all
+
 export interface TrackOptions extends Pick<RegisterOptions, 'onCrash' | 'maxRuntime' | 'onOverdue'> {}
 
 export interface HandOffOptions extends TrackOptions {

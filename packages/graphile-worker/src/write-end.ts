@@ -1,4 +1,10 @@
-import { DatabaseError, StoppedError, type TaskHandle, TaskLostError } from '@holdfast/core'
+import {
+  DatabaseError,
+  NotProtectedError,
+  StoppedError,
+  type TaskHandle,
+  TaskLostError,
+} from '@holdfast/core'
 import { isEnded, patiently } from './before-work.js'
 import { letGo } from './confirm-held.js'
 import { type EndedJob, failJob } from './job-sql.js'
@@ -11,18 +17,20 @@ import { removeForCertain } from './remove-for-certain.js'
  * zombie would leave the queue locked for ever; and a job with a row must be gone before its row. Others are
  * graphile-worker's to write, unless it may be unable to.
  */
-export async function writeSuccess(
-  delivery: Delivery,
-  row: TaskHandle | undefined,
-  held: Pick<TaskHandle, 'confirm'>,
-): Promise<void> {
-  const { pool, job, helpers } = delivery
-  if (row === undefined && helpers.job.job_queue_id === null && !pool.doubtful) return pool.ended.note(job)
+export async function writeSuccess(delivery: Delivery, held: Pick<TaskHandle, 'confirm'>): Promise<void> {
+  const { pool, job, helpers, own } = delivery
+  if (own?.row.protected || helpers.job.job_queue_id !== null || pool.doubtful)
+    await writeSuccessNow(delivery, held)
+  else pool.ended.note(job)
+}
+
+/** Removes a job that ended well from graphile-worker. @throws TaskLostError when it is no longer this fetch's */
+export async function writeSuccessNow(delivery: Delivery, held: Pick<TaskHandle, 'confirm'>): Promise<void> {
   try {
-    await removeFenced(delivery, row, held)
+    await removeFenced(delivery, held)
   } catch (error) {
     if (!isEnded(error)) throw error
-    await settleElsewhere(delivery, job)
+    await settleElsewhere(delivery, delivery.job)
   }
 }
 
@@ -30,15 +38,11 @@ export async function writeSuccess(
  * Sees to it that the failure of a job is written. That of a job with a row is written together with the end of the row:
  * between the two it would look as if it had not begun.
  */
-export async function writeFailure(
-  delivery: Delivery,
-  row: TaskHandle | undefined,
-  failure: string,
-): Promise<void> {
-  const { pool, job, run, tables } = delivery
-  if (row !== undefined) {
+export async function writeFailure(delivery: Delivery, failure: string): Promise<void> {
+  const { pool, job, run, tables, own } = delivery
+  if (own?.row.protected) {
     try {
-      await row.release({ payload: { ...startedPayload(job), failure } })
+      await own.row.release({ payload: { ...startedPayload(job), failure } })
     } catch (error) {
       if (!TaskLostError.is(error)) throw error
       await letGo(delivery)
@@ -55,23 +59,25 @@ export async function writeFailure(
   }
 }
 
-/** Removes the finished job from graphile-worker. */
-async function removeFenced(
-  delivery: Delivery,
-  row: TaskHandle | undefined,
-  held: Pick<TaskHandle, 'confirm'>,
-): Promise<void> {
-  const removed = await removeForCertain(delivery, held)
-  proved(delivery)
-  if (removed) return
+/** Ends the row of a job, if it has one: of a job that is out of graphile-worker, or about to have another row. */
+export async function completeRow({ own }: Pick<Delivery, 'own'>): Promise<void> {
   try {
-    await row?.complete()
+    await own?.row.complete()
   } catch (error) {
     // Whoever has the job has taken the row with it; or it ends with a later heartbeat.
     if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
   }
+}
+
+async function removeFenced(delivery: Delivery, held: Pick<TaskHandle, 'confirm'>): Promise<void> {
+  const removed = await removeForCertain(delivery, held)
+  proved(delivery)
+  if (removed) return
+  await completeRow(delivery)
   await letGo(delivery)
-  throw new Error(`Job ${delivery.job.id} is no longer locked by this worker: its result is discarded.`)
+  throw new TaskLostError(
+    `Job ${delivery.job.id} is no longer locked by this worker: its result is discarded.`,
+  )
 }
 
 /** The connections work. */
@@ -84,7 +90,8 @@ async function settleElsewhere({ guard, pool }: Delivery, job: EndedJob): Promis
   try {
     await guard.settle(pool, job)
   } catch (error) {
-    if (!StoppedError.is(error)) throw error
-    pool.ended.note(job) // The pool's last word tells it.
+    // The pool's last word tells it, if that has a row.
+    if (!StoppedError.is(error) && !NotProtectedError.is(error)) throw error
+    pool.ended.note(job)
   }
 }

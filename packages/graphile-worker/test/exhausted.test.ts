@@ -37,6 +37,41 @@ describe('a job whose process dies on its last attempt', () => {
     },
   )
 
+  it.each([
+    ['guarded', 'refundOnce', 'fail'],
+    ['guarded', 'fail', 'refundOnce'],
+    ['tracked', 'refundOnce', 'fail'],
+    ['tracked', 'fail', 'refundOnce'],
+    ['handed', 'refundOnce', 'fail'],
+    ['handed', 'fail', 'refundOnce'],
+  ] as const)(
+    'becomes what that process had for it (%s: %s), whoever finds it dead',
+    async (task, own, finder) => {
+      const other = task === 'guarded' ? { tasks: { named: { onExhausted: finder } } } : {}
+      const victim = await fixture.worker({ adapter: { onExhausted: own, ...other } })
+      await fixture.add(task, { gate: 'open' }, { maxAttempts: 1 })
+      if (task === 'guarded') await fixture.add('named', { gate: 'open' }, { maxAttempts: 1 })
+      const count = task === 'guarded' ? 2 : 1
+      await fixture.started(count)
+      if (task === 'handed') await until(async () => (await fixture.jobs()).length === 0)
+      await fixture.worker({ adapter: { onExhausted: finder, tasks: { named: { onExhausted: own } } } })
+      await victim.kill()
+      // Of those two under guard one runs again: each goes by its own task's.
+      const again = task === 'guarded' || own === 'refundOnce' ? 1 : 0
+      await until(async () => (await fixture.quarantine()).length === count - again)
+      await fixture.started(count + again)
+      await fixture.openGate('open')
+      await fixture.finished(again)
+      const expected = { named: finder, [task]: own }
+      const starts = await fixture.ledger('start')
+      expect(starts).toHaveLength(count + again)
+      await until(async () => (await fixture.jobs()).length === count - again)
+      for (const { identifier } of await fixture.jobs()) {
+        expect(expected[identifier as 'named']).toBe('fail')
+      }
+    },
+  )
+
   it('is told by an event when it stands failed', async () => {
     const victim = await fixture.worker()
     const id = await fixture.add('guarded', { gate: 'never' }, { maxAttempts: 1 })

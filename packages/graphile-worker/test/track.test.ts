@@ -46,33 +46,24 @@ describe('a tracked job', () => {
     expect((await fixture.ledger('start')).map(({ job }) => job)).toEqual([failing, next])
   })
 
-  it.each([
-    ['gave itself back', { release: true }, [1, 1]],
-    ['was given to another run as it was overdue', {}, [1, 2]],
-  ])(
-    'that %s takes nothing from the run that its own pool has begun meanwhile',
-    async (_, payload, attempts) => {
-      const named = {
-        mode: 'track',
-        ...('release' in payload ? {} : { maxRuntime: 6_000, onOverdue: 'recover' }),
-      }
-      await fixture.worker({ concurrency: 3, pollInterval: 100, adapter: { tasks: { named } } as never })
-      const id = await fixture.add('named', { ...payload, first: 'first', gate: 'second' })
-      await fixture.started(2)
-      await fixture.openGate('first')
-      await until(async () => (await fixture.ledger('effect')).length === 1)
-      // Whatever the first run still does is done before this one.
-      await fixture.add('tracked')
-      await fixture.finished(1)
-      await until(async () => (await fixture.jobs()).length === 1)
-      expect(await fixture.jobs()).toEqual([
-        expect.objectContaining({ id, lockedBy: expect.any(String), lastError: null }),
-      ])
-      await fixture.openGate('second')
-      await fixture.finished(2)
-      await until(async () => (await fixture.jobs()).length === 0)
-      const starts = (await fixture.ledger('start')).filter(({ job }) => job === id)
-      expect(starts.map((start) => start.attempts)).toEqual(attempts)
-    },
-  )
+  it('that was given to another run as it was overdue takes nothing from the run that its own pool has begun meanwhile', async () => {
+    const named = { mode: 'track', maxRuntime: 6_000, onOverdue: 'recover' } as const
+    await fixture.worker({ concurrency: 3, pollInterval: 100, adapter: { tasks: { named } } })
+    const id = await fixture.add('named', { first: 'first', gate: 'second' })
+    await fixture.started(2)
+    await fixture.openGate('first')
+    await until(async () => (await fixture.ledger('effect')).length === 1)
+    // Whatever the first run still does is done before this one.
+    await fixture.add('tracked')
+    await fixture.finished(1)
+    await until(async () => (await fixture.jobs()).length === 1)
+    expect(await fixture.jobs()).toEqual([
+      expect.objectContaining({ id, lockedBy: expect.any(String), lastError: null }),
+    ])
+    await fixture.openGate('second')
+    await fixture.finished(2)
+    await until(async () => (await fixture.jobs()).length === 0)
+    const starts = (await fixture.ledger('start')).filter(({ job }) => job === id)
+    expect(starts.map((start) => start.attempts)).toEqual([1, 2])
+  })
 })

@@ -4,6 +4,7 @@ import type { EndedJob } from '../job-sql.js'
 import { type HandOffPayload, payloadOf, type StartedPayload, type TaskPayload } from '../payloads.js'
 import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
+import type { ExhaustedPolicies, ExhaustedPolicy } from '../task-options.js'
 import { type JobRow, lockJobs } from './held-jobs.js'
 import { unlockQueues } from './unlock.js'
 
@@ -15,6 +16,10 @@ export interface JobDetail {
   readonly handOff?: HandOffPayload
   /** How its handler ended, if it did. */
   readonly end?: Pick<EndedJob, 'failure'>
+  /** Milliseconds for which its own handler, which gave it back, would have it wait. */
+  readonly pauseMs?: number | undefined
+  /** As it was for the process that took it. */
+  readonly onExhausted?: ExhaustedPolicy | ExhaustedPolicies | undefined
 }
 
 export interface GraphileJob extends OrphanedJob {
@@ -53,7 +58,8 @@ export async function expandOrphans(
         const { id, attempts } = row
         const end = ends.get(id)
         const ended = end !== undefined && isEndOf(end, row) ? { end } : {}
-        const detail = { lockIds: payload.lockIds, ...ended }
+        const { lockIds, onExhausted } = payload
+        const detail = { lockIds, onExhausted, ...ended }
         // One that is tried again has a row before it begins: without, it still waited for its turn among suspects.
         const started = 'end' in ended || (!payload.marksStarts && attempts <= 1)
         return { orphan, jobRef: id, started, detail }
@@ -69,18 +75,21 @@ function ownJob(orphan: Orphan, payload: TaskPayload): GraphileJob | undefined {
     return { orphan, jobRef: orphan.jobRef, detail: { lockIds: [] } }
   }
   const lockIds = [payload.lockId]
-  const { failure } = payload
+  const { failure, onExhausted } = payload
   const failed = failure === undefined ? {} : { end: { failure } }
   if (payload.kind === 'handOff') {
     // Renamed, when an earlier try of this recovery had added it anew.
     const jobRef = orphan.jobRef ?? payload.job.id
-    return { orphan, jobRef, detail: { lockIds, handOff: payload, ...failed } }
+    return { orphan, jobRef, detail: { lockIds, onExhausted, handOff: payload, ...failed } }
   }
   const end = payload.finished ? { end: {} } : failed
   return {
     orphan,
     jobRef: payload.jobId,
-    detail: { lockIds, ...end, ...lockTime(orphan, payload, 'end' in end) },
+    detail: {
+      ...{ lockIds, onExhausted, pauseMs: payload.pauseMs },
+      ...{ ...end, ...lockTime(orphan, payload, 'end' in end) },
+    },
   }
 }
 

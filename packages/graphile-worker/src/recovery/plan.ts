@@ -112,10 +112,12 @@ function continuation(
     return { ...failed(maxAttempts, decision.reason), outcome: (jobRef) => ({ kind: 'quarantined', jobRef }) }
   }
   // Handed over alive is no failed attempt; but a job that may be tried only once must not begin twice.
-  if (orphan.cause === 'release' && maxAttempts > 1) return goesOn(attempts - 1, null)
+  if (orphan.cause === 'release' && maxAttempts > 1) return goesOn(attempts - 1, detail.pauseMs ?? null)
   const { notBefore, backoff } = decision
   const delay =
-    backoff && notBefore !== undefined ? Math.max(notBefore, backoffMs(attempts)) : (notBefore ?? null)
+    backoff && notBefore !== undefined
+      ? Math.max(notBefore, backoffMs(attempts))
+      : (notBefore ?? detail.pauseMs ?? null)
   if (attempts < maxAttempts) return goesOn(attempts, delay)
   const reason = `${ENDS[orphan.cause]}, on its last attempt (${attempts} of ${maxAttempts})`
   if (policy === 'refundOnce' && !lastError?.startsWith(REFUNDED)) {

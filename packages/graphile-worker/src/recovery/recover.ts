@@ -2,7 +2,7 @@ import type { DecidedJob, JobOutcome, RecoveryContext } from '@holdfast/core'
 import { notify } from '../notify.js'
 import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
-import type { ExhaustedPolicy } from '../task-options.js'
+import { type ExhaustedPolicies, type ExhaustedPolicy, policyOf } from '../task-options.js'
 import { addJob } from './add.js'
 import { type GraphileJob, isHeld } from './expand.js'
 import { type JobRow, lockJobs } from './held-jobs.js'
@@ -11,8 +11,8 @@ import { removeJobs, unlockJobs, unlockQueues } from './unlock.js'
 
 export interface RecoverParts {
   readonly tables: GraphileTables
-  /** What becomes of jobs of this task that died on their last attempt. */
-  exhausted(identifier: string): ExhaustedPolicy
+  /** For rows of older versions, which don't say. */
+  readonly exhausted: ExhaustedPolicies
 }
 
 /** Carries out the decisions, all in one transaction. */
@@ -27,8 +27,11 @@ export async function recoverJobs(
   const rowOf = new Map(rows.map((row) => [row.id, row]))
   const plans = jobs.map((job) => {
     const row = rowOf.get(job.jobRef)
-    const identifier = row?.identifier ?? job.detail.handOff?.job.identifier
-    return planFor(job, row, identifier === undefined ? 'fail' : exhausted(identifier))
+    const identifier = row?.identifier ?? job.detail.handOff?.job.identifier ?? ''
+    const { onExhausted = exhausted } = job.detail
+    const policy: ExhaustedPolicy =
+      typeof onExhausted === 'string' ? onExhausted : policyOf(onExhausted, identifier)
+    return planFor(job, row, policy)
   })
   const unlocks = plans.flatMap((plan) => (plan.kind === 'unlock' ? [plan] : []))
   await unlockJobs(run, tables, unlocks)

@@ -22,8 +22,6 @@ export interface Payload {
   readonly inTransaction?: string
   /** Its first run waits for this gate instead, and then notes an effect and returns. */
   readonly first?: string
-  /** And gives itself back before. */
-  readonly release?: boolean
   /** Completes its task by itself. */
   readonly complete?: boolean
   /** Reports progress. */
@@ -158,7 +156,6 @@ export function testTasks(
       return
     }
     if (payload.first !== undefined && task!.id === (await firstRun(job, task!.id))) {
-      if (payload.release) await task!.release()
       await gateOpen(payload.first, never)
       return note('effect', job, never)
     }

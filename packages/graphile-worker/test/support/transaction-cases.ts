@@ -87,7 +87,7 @@ export function transactionCases(task: 'tracked' | 'handed'): void {
 
     it('which rolls back, and gives itself back then, runs again with its attempt', async () => {
       await worker()
-      await fixture.add(task, { steps: ['rollback', 'release'], gate: 'open' })
+      await fixture.add(task, { steps: ['rollback', 'release'] })
       await until(async () => (await fixture.ledger('start')).length > 1)
       expect((await starts())[1]).toBe(1)
       expect(await fixture.ledger('effect')).toEqual([])
