@@ -55,7 +55,7 @@ export interface PgBossAdapter extends QueueAdapter {
 export function pgBossAdapter(options: PgBossAdapterOptions): PgBossAdapter {
   const { boss, db, name, schema, onExhausted } = checkOptions(options)
   const tables = bossTables(schema)
-  const protectedBoss = new ProtectedBoss({ boss, db, tables, name })
+  const protectedBoss = new ProtectedBoss({ boss, db, tables, name, onExhausted })
   return Object.freeze<PgBossAdapter>({
     name,
     capabilities: Object.freeze({ atomicRecovery: true, preservesJobId: true, delay: true }),
@@ -65,12 +65,15 @@ export function pgBossAdapter(options: PgBossAdapterOptions): PgBossAdapter {
     onStop: () => protectedBoss.stop(),
     track(handler, trackOptions = {}) {
       checkTrackOptions(trackOptions)
-      return (jobs, tx) => track(protectedBoss, handler, trackOptions, jobs, tx)
+      return async (jobs, tx) =>
+        protectedBoss.hasGiven(jobs)
+          ? handler(jobs as never, tx as never)
+          : track(protectedBoss, handler, trackOptions, jobs, tx)
     },
     handOff(handler, handOffOptions) {
       checkHandOffOptions(handOffOptions)
       const handOff = new HandOff(protectedBoss, handler, handOffOptions)
-      return (jobs) => handOff.begin(jobs)
+      return (jobs) => (protectedBoss.hasGiven(jobs) ? handOff.within(jobs as never) : handOff.begin(jobs))
     },
   })
 }

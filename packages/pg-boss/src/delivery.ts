@@ -89,7 +89,7 @@ async function register<Job extends BossJob>(
   { payloadOf, rows }: BeginOptions,
 ): Promise<Beginning<Job>> {
   const { monitor, closing } = running
-  const stored = payloadOf(active)
+  const stored = { ...payloadOf(active), onExhausted: protectedBoss.parts.onExhausted }
   const registration = {
     ...{ maxRuntime: expiryOf(job), ...rows },
     ...{ queue: protectedBoss.parts.name, jobRef: jobRefOf(active), payload: stored, signal: closing },

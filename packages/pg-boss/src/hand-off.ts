@@ -3,18 +3,23 @@ import {
   Semaphore,
   type TaskHandle,
   TaskLostError,
+  type TaskMonitor,
   TaskOverdueError,
 } from '@holdfast/core'
 import type { BossJob } from './boss.js'
 import { type Beginning, begin, type Delivery, expiryOf } from './delivery.js'
+import { giveBack } from './give-back.js'
 import { lockJobs } from './job-sql.js'
 import { letGo, lostError } from './let-go.js'
 import type { HandOffOptions } from './options.js'
+import { tellAfterEnd } from './outcome.js'
+import { OwnRow } from './own-row.js'
 import { patiently } from './patiently.js'
 import { failureOf } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { asBossDatabase, inTransaction } from './run.js'
-import { settle } from './settle.js'
+import { type End, type Ended, settle } from './settle.js'
+import { trackedJob } from './tracked-job.js'
 
 /** A job as the handler of `adapter.handOff()` gets it. */
 export type HandedOffJob<Job extends BossJob = BossJob> = Job & {
@@ -28,6 +33,13 @@ export type HandedOffJob<Job extends BossJob = BossJob> = Job & {
 
 /** Gets one job at a time, however many pg-boss fetched together. */
 export type HandOffHandler<Job extends BossJob> = (job: HandedOffJob<Job>) => unknown
+
+/** What became of a job: `taken`, pg-boss may say that it is completed; `failed`, and it may run again; `lost` to another. */
+type Became = 'taken' | 'failed' | 'lost'
+
+const progressOf = (monitor: TaskMonitor, task: TaskHandle) => async (): Promise<void> => {
+  await monitor.updateHeartbeats([task])
+}
 
 /** Has pg-boss see jobs as completed as soon as they are registered, while the work goes on in this process. */
 export class HandOff<Job extends BossJob> {
@@ -51,30 +63,42 @@ export class HandOff<Job extends BossJob> {
       rows: this.#rows,
       payloadOf: (active) => ({ kind: 'handOff', ...active }),
     })
-    const lost: BossJob[] = []
+    const became: Record<Became, BossJob[]> = { taken: [], failed: [], lost: [] }
     await Promise.all(
-      beginnings.map(async (beginning) => {
-        if (!(await this.#take(running, await beginning))) lost.push((await beginning).job)
+      beginnings.map(async (promise) => {
+        const beginning = await promise
+        became[await this.#take(running, beginning)].push(beginning.job)
       }),
     )
-    await letGo(this.#boss, running, lost)
+    const { lost, failed } = became
+    await letGo(this.#boss, running, [...lost, ...failed])
     if (running.schema.fences && lost.length > 0) throw lostError(lost)
   }
 
-  /** Waits for a place, takes the job over from pg-boss, and begins. False when it is not this process's any more. */
-  async #take(running: Running, beginning: Beginning<Job>): Promise<boolean> {
-    if (beginning.kind === 'lost') return false
+  /** Within another handler of the adapter's, whose protection is enough. */
+  async within(
+    jobs: readonly (Job & { readonly task: TaskHandle; readonly signal: AbortSignal })[],
+  ): Promise<void> {
+    const { monitor } = await this.#boss.running(jobs[0]!.name)
+    await Promise.all(
+      jobs.map((job) => this.#handler({ ...job, reportProgress: progressOf(monitor, job.task) })),
+    )
+  }
+
+  /** Waits for a place, takes the job over from pg-boss, and begins. */
+  async #take(running: Running, beginning: Beginning<Job>): Promise<Became> {
+    if (beginning.kind === 'lost') return 'lost'
     if (beginning.kind === 'refused') {
       const { job, active, error } = beginning
-      const end = { kind: 'failed', error } as const
-      const { lost, endedBefore } = await settle(this.#boss, running, [{ job, active, end }])
-      return lost.length + endedBefore.length === 0
+      return this.#end(running, { job, active, end: { kind: 'failed', error } })
     }
     const { row, job } = beginning
     if (!(await this.#places.acquire(running.closing))) {
-      await this.#quietly(job, () => row.release())
-      return false
+      if (row.protected) await this.#quietly(job, () => row.release())
+      else await giveBack(this.#boss, running, [beginning.active]).catch(this.#boss.report)
+      return 'lost'
     }
+    if (!row.protected) return this.#workInPlace(running, beginning).finally(() => this.#places.release())
     const taken = await this.#complete(beginning).catch(async (error) => {
       if (!TaskLostError.is(error)) this.#boss.report(error)
       await this.#quietly(job, () => row.release())
@@ -82,10 +106,35 @@ export class HandOff<Job extends BossJob> {
     })
     if (!taken) {
       this.#places.release()
-      return false
+      return 'lost'
     }
     void this.#work(running, beginning).finally(() => this.#places.release())
-    return true
+    return 'taken'
+  }
+
+  /** An unprotected job stays active in pg-boss meanwhile: a crash would lose it if it were completed. */
+  async #workInPlace(running: Running, delivery: Delivery<Job>): Promise<Became> {
+    const own = new OwnRow(this.#boss, running, delivery)
+    const { job } = delivery
+    const reportProgress = progressOf(running.monitor, delivery.row)
+    let end: End = { kind: 'completed', output: undefined }
+    try {
+      await this.#handler({ ...trackedJob(job, own.handle), reportProgress })
+    } catch (error) {
+      end = { kind: 'failed', error }
+    }
+    if ((await own.settle()) === 'open') return this.#end(running, { ...delivery, end })
+    if (end.kind === 'failed') tellAfterEnd(this.#boss, job, end.error)
+    return 'taken'
+  }
+
+  async #end(running: Running, ended: Ended): Promise<Became> {
+    const { job, end } = ended
+    const { lost, endedBefore } = await settle(this.#boss, running, [ended])
+    if (lost.length > 0) return 'lost'
+    if (end.kind !== 'failed') return 'taken'
+    if (endedBefore.length > 0) tellAfterEnd(this.#boss, job, end.error)
+    return 'failed'
   }
 
   /**
@@ -114,17 +163,19 @@ export class HandOff<Job extends BossJob> {
   /** Runs the handler to its end and says how it ended. Never throws: nobody is left to catch. */
   async #work(running: Running, { row, stored, job }: Delivery<Job>): Promise<void> {
     const { monitor } = running
-    const reportProgress = async (): Promise<void> => {
-      await monitor.updateHeartbeats([row])
-    }
+    const task = this.#boss.give(row)
     let end = (): Promise<void> => row.complete()
+    let tell = (): void => undefined
     try {
-      await this.#handler({ ...job, signal: row.signal, task: row, reportProgress })
+      await this.#handler({ ...job, signal: row.signal, task, reportProgress: progressOf(monitor, row) })
     } catch (error) {
       end = () => this.#fail(row, stored, error)
+      tell = () => tellAfterEnd(this.#boss, job, error)
     }
     await this.#quietly(job, async () => {
-      if ((await monitor.settle(row)) === 'open') await end()
+      const became = await monitor.settle(row)
+      if (became === 'open') await end()
+      else if (became === 'ended') tell()
     })
   }
 

@@ -6,7 +6,9 @@ import {
   TaskLostError,
   TaskOverdueError,
 } from '@holdfast/core'
+import type { BossJob } from './boss.js'
 import type { Delivery } from './delivery.js'
+import { failureOf } from './payloads.js'
 import type { ProtectedBoss } from './protected-boss.js'
 
 /** What a handler came to. */
@@ -51,4 +53,14 @@ export async function isCutShort({ report }: ProtectedBoss, { row }: Delivery): 
     })
   }
   return true
+}
+
+/** What a handler threw after it had ended its job or given it back, which nothing else is done about. */
+export function tellAfterEnd({ report }: ProtectedBoss, { id, name }: BossJob, error: unknown): void {
+  const { message } = failureOf(error)
+  report(
+    new Error(`Job ${id} of ${name} had ended before its handler threw, which changes nothing: ${message}`, {
+      cause: error,
+    }),
+  )
 }

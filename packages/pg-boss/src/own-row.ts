@@ -1,6 +1,7 @@
 import {
   type AnyTransaction,
   type CompleteOptions,
+  ConfigError,
   DatabaseError,
   type ReleaseOptions,
   type Settled,
@@ -38,18 +39,23 @@ export class OwnRow {
       if (trx === undefined) await inTransaction(protectedBoss.parts.db, (_, own) => endIn(own))
       else await endIn(trx)
     }
-    const release = async (options?: ReleaseOptions): Promise<void> => {
+    const release = async ({ payload }: ReleaseOptions = {}): Promise<void> => {
+      if (payload !== undefined) {
+        throw new ConfigError(
+          "release({ payload }) of a job: the payload of its row is the adapter's. Leave it out.",
+        )
+      }
       const before = this.#endsJob
       this.#endsJob = false
       try {
-        await row.release(options)
+        await row.release()
       } catch (error) {
         // That one may be done all the same, any other was refused.
         if (!DatabaseError.is(error)) this.#endsJob = before
         throw error
       }
     }
-    this.handle = new Proxy(row, {
+    const handle = new Proxy(row, {
       get(target, member) {
         if (member === 'complete') return complete
         if (member === 'release') return release
@@ -57,6 +63,7 @@ export class OwnRow {
         return typeof value === 'function' ? value.bind(target) : value
       },
     })
+    this.handle = protectedBoss.give(handle)
   }
 
   /**

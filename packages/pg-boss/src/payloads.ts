@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Orphan } from '@holdfast/core'
+import type { ExhaustedPolicy } from './options.js'
 
 /** One time that a job was fetched: these tell it from any other, since pg-boss counts each fetch and notes its time. */
 export interface Attempt {
@@ -11,18 +12,20 @@ export interface Attempt {
   readonly startedOn: string
 }
 
-interface Failed {
+interface Taken extends Attempt {
+  /** As it was for the process that took the job; rows of older versions don't say. */
+  readonly onExhausted?: ExhaustedPolicy
   /** The work failed, and recovery is to say so: the job's own retry rules apply. */
   readonly failure?: Failure
 }
 
 /** A job whose handler began, and which is active in pg-boss. */
-export interface TrackPayload extends Attempt, Failed {
+export interface TrackPayload extends Taken {
   readonly kind: 'track'
 }
 
 /** A job that is completed in pg-boss, or about to be, while the work goes on here. */
-export interface HandOffPayload extends Attempt, Failed {
+export interface HandOffPayload extends Taken {
   readonly kind: 'handOff'
   /** The JSON text of the job's row as the database wrote it: parsing would round big numbers. */
   readonly job: string
@@ -72,7 +75,22 @@ export function failureOf(error: unknown): Failure {
       message: storable(message),
       ...(stack === undefined ? {} : { stack: storable(stack, MAX.stack) }),
     }
-  } catch (cause) {
-    return { message: `What was thrown can not be shown: ${storable(cause)}` }
+  } catch {
+    return { message: 'What was thrown can not be shown.' }
   }
+}
+
+/** What `\0` and half of a pair of surrogates are in JSON. */
+const NOT_STORABLE = /\\u(0000|d[89a-f]..)/i
+
+/** What a handler threw, where pg-boss can read and write it; else what can be said of it. */
+export function writable(error: unknown): unknown {
+  try {
+    const { name, message, stack } = (error ?? {}) as Partial<Error>
+    if (!NOT_STORABLE.test(JSON.stringify([name, message, stack, error]))) return error
+  } catch (cause) {
+    // It holds itself, or a bigint: pg-boss has its own ways with these.
+    if (cause instanceof TypeError) return error
+  }
+  return Object.assign(new Error(), failureOf(error))
 }

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { StoppedError, type TaskMonitor } from '@holdfast/core'
-import type { Boss } from './boss.js'
+import type { Boss, BossJob } from './boss.js'
+import type { ExhaustedPolicy } from './options.js'
 import type { AnyDatabase } from './run.js'
 import { type BossSchema, checkStart } from './start.js'
 import type { BossTables } from './tables.js'
@@ -11,6 +12,7 @@ export interface ProtectedBossParts {
   readonly tables: BossTables
   /** The adapter's name. */
   readonly name: string
+  readonly onExhausted: ExhaustedPolicy
 }
 
 /** A monitor that runs, and what its start found. */
@@ -25,6 +27,7 @@ export interface Running {
 export class ProtectedBoss {
   readonly parts: ProtectedBossParts
   readonly #queues = new Set<string>()
+  readonly #handles = new WeakSet<object>()
   #closing = new AbortController()
   #running: Promise<Running>
   #started!: (running: Running) => void
@@ -39,6 +42,17 @@ export class ProtectedBoss {
   running(queue: string): Promise<Running> {
     this.#queues.add(queue)
     return this.#running
+  }
+
+  /** The handle that a handler gets with its job. */
+  give<Handle extends object>(handle: Handle): Handle {
+    this.#handles.add(handle)
+    return handle
+  }
+
+  /** Whether these are jobs as a handler here got them: a handler wrapped in another needs no protection of its own. */
+  hasGiven(jobs: readonly BossJob[]): boolean {
+    return jobs.every((job) => 'task' in job && this.#handles.has(job.task as object))
   }
 
   /** @throws Error before the start */

@@ -3,7 +3,7 @@ import type { BossJob } from './boss.js'
 import { expiryOf } from './delivery.js'
 import { type ActiveJob, holdOff, lockJobs, setRetryLimits } from './job-sql.js'
 import { isOwnFault, patiently } from './patiently.js'
-import { failureOf, type TaskPayload } from './payloads.js'
+import { failureOf, type TaskPayload, writable } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { asBossDatabase, inDatabase, inTransaction } from './run.js'
 
@@ -46,7 +46,7 @@ export async function settle(
   isPlain = false,
 ): Promise<NotEnded> {
   const lost: BossJob[] = []
-  let left = ended
+  let left = ended.map((one) => ({ ...one, end: writableEnd(one.end) }))
   let tried = false
   const endAll = async (): Promise<ReadonlySet<string>> => {
     // A commit whose answer was lost is no failure, and what has become another's must not keep the others.
@@ -107,6 +107,20 @@ export async function giveUp(
   } catch (cause) {
     // Another's, or without a row: then pg-boss expires it. What the database refuses, heartbeats repeat.
     if (!TaskLostError.is(cause) && !NotProtectedError.is(cause)) report(cause)
+  }
+}
+
+/** What can't be read would be tried again and again, like a database that is away. */
+function writableEnd(end: End): End {
+  if (end.kind !== 'completed') {
+    const error = writable(end.error)
+    return error === end.error ? end : { ...end, error }
+  }
+  try {
+    JSON.stringify(end.output)
+    return end
+  } catch (error) {
+    return error instanceof TypeError ? end : plainEnd(end, error) // As in `writable`.
   }
 }
 

@@ -12,8 +12,9 @@ import type { BossDatabase } from './boss.js'
 import type { Beginning } from './delivery.js'
 import { endAfterBoss } from './end-after-boss.js'
 import { letGo, lostError } from './let-go.js'
-import { isCutShort, outcomeOf } from './outcome.js'
+import { isCutShort, outcomeOf, tellAfterEnd } from './outcome.js'
 import { OwnRow } from './own-row.js'
+import { writable } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { rounds } from './rounds.js'
 import { trackedJob } from './tracked-job.js'
@@ -54,7 +55,11 @@ export async function runInBoss<Result>(
     const lost = owned.flatMap(({ job }, index) => (became[index] === 'lost' ? [job] : []))
     for (const one of open) if (isFailure && (await isCutShort(protectedBoss, one))) lost.push(one.job)
     await letGo(protectedBoss, running, lost, WAIT)
-    if (isFailure) throw outcome.error
+    if (isFailure) {
+      for (const [index, { job }] of owned.entries())
+        if (became[index] === 'ended') tellAfterEnd(protectedBoss, job, outcome.error)
+      throw writable(outcome.error)
+    }
     if (lost.length > 0) throw lostError(lost)
     await transactionOf(tx, async (trx) => {
       for (const { row } of open) await row.complete({ trx })

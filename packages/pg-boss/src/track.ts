@@ -2,7 +2,7 @@ import type { BossDatabase, BossJob } from './boss.js'
 import { type Beginning, begin, type Delivery } from './delivery.js'
 import { letGo, lostError } from './let-go.js'
 import type { TrackOptions } from './options.js'
-import { isCutShort, type Outcome, outcomeOf } from './outcome.js'
+import { isCutShort, type Outcome, outcomeOf, tellAfterEnd } from './outcome.js'
 import { OwnRow } from './own-row.js'
 import { perJobEnds } from './per-job-ends.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
@@ -86,7 +86,12 @@ async function work<Job extends BossJob, Result>(
     lost.push(...round.flatMap(({ delivery, became }) => (became === 'lost' ? [delivery.job] : [])))
     const ends = await endsOf(left)
     failed.push(...ends.filter(({ end }) => end.kind === 'failed').map(({ job }) => job))
-    notEnded.push(await settle(protectedBoss, running, ends))
+    const settled = await settle(protectedBoss, running, ends)
+    notEnded.push(settled)
+    const before = round.flatMap(({ delivery, became }) => (became === 'ended' ? [delivery.job] : []))
+    if (outcome !== undefined && 'error' in outcome) {
+      for (const job of [...before, ...settled.endedBefore]) tellAfterEnd(protectedBoss, job, outcome.error)
+    }
   }
   return {
     ...{ outcome, failed },

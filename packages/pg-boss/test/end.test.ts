@@ -133,6 +133,9 @@ describe('the end of a job that can’t be written at once', () => {
   })
 
   it('is no matter of what was thrown', async () => {
+    const refuse = (): never => {
+      throw new Error('not to be read')
+    }
     const thrown: unknown[] = [
       {
         toString: () => {
@@ -140,6 +143,14 @@ describe('the end of a job that can’t be written at once', () => {
         },
       },
       Object.assign(new Error('x'), { message: { of: 'no text' } }),
+      Object.assign(new Error('x'), { message: Object.create(null), name: Object.create(null) }),
+      { toJSON: refuse },
+      Object.defineProperty({}, 'message', { get: refuse }),
+      {
+        toString: () => {
+          throw Object.create(null)
+        },
+      },
       undefined,
       Symbol('s'),
       Object.create(null),
@@ -159,6 +170,18 @@ describe('the end of a job that can’t be written at once', () => {
         await fixture.settled()
       }
     }
+    await stopsAtOnce()
+  })
+
+  it('which can’t be read is that of a failure', async () => {
+    const id = await fixture.add({}, { retryLimit: 0 })
+    const output = {
+      toJSON: () => {
+        throw new Error('not to be read')
+      },
+    }
+    await adapter.track(async () => output)((await fixture.boss.fetch('q')) as never)
+    expect(await fixture.job(id)).toMatchObject({ state: 'failed', output: { message: 'not to be read' } })
     await stopsAtOnce()
   })
 })

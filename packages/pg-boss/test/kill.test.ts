@@ -47,6 +47,29 @@ describe('a worker process that is killed', () => {
     await notified.started(2)
   })
 
+  it.each([
+    { way: 'track', own: 'refundOnce', finder: 'fail' },
+    { way: 'track', own: 'fail', finder: 'refundOnce' },
+    { way: 'handOff', own: 'refundOnce', finder: 'fail' },
+    { way: 'handOff', own: 'fail', finder: 'refundOnce' },
+  ] as const)(
+    'has its last attempts end as it says itself ($own, $way), whoever finds it dead',
+    async ({ way, own, finder }) => {
+      const victim = await fixture.worker({ way, adapter: { onExhausted: own } })
+      await fixture.add({ gate: 'open' }, { retryLimit: 0 })
+      await fixture.started(1)
+      await fixture.worker({ way, adapter: { onExhausted: finder } })
+      await victim.kill()
+      if (own === 'fail') {
+        await fixture.inState('failed', 1)
+        return expect(await fixture.ledger('start')).toHaveLength(1)
+      }
+      await fixture.started(2)
+      await fixture.openGate('open')
+      await fixture.inState('completed', 1)
+    },
+  )
+
   it('without Holdfast would have kept them active', async () => {
     const victim = await fixture.worker({ way: 'plain' })
     await fixture.add({ gate: 'open' })

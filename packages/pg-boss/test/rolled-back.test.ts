@@ -123,12 +123,17 @@ describe.each(['track', 'handOff'] as const)(
     })
 
     it('which commits, stays so whatever its handler throws afterwards', async () => {
+      const told: unknown[] = []
+      fixture.boss.on('error', (error: Error) => void told.push(error.cause))
+      const afterwards = new Error('afterwards')
       const { job, runs } = await outcomeOf(way, async ({ task }) => {
         await endIn(task, 'commits')
-        throw new Error('afterwards')
+        throw afterwards
       })
       expect(job).toMatchObject({ state: 'completed', retry_count: 0, output: null })
       expect([runs, await effects()]).toEqual([1, 1])
+      // What nothing else is done about.
+      expect(told).toEqual([afterwards])
     })
 
     it.each(['without one', 'in a second one'])(
@@ -209,6 +214,23 @@ describe('a batch whose handler completed its jobs in transactions', () => {
     const counts = await Promise.all(ids.map(async (id) => (await fixture.job(id)).retry_count))
     expect(counts).toEqual([0, 1, 1, 1])
     expect([sizes, await effects()]).toEqual([[4, 3], 1])
+  })
+
+  it('and which then throws, ends as failed what is open, and tells of the others', async () => {
+    const told: string[] = []
+    fixture.boss.on('error', (error: Error) => void told.push(error.message))
+    const ids: string[] = []
+    for (let n = 0; n < 3; n++) ids.push(await fixture.add({ n }, { retryLimit: 0 }))
+    const handler = adapter.track<{ n: number }>(async (jobs) => {
+      await endIn(jobs.find(({ data }) => data.n === 0)!.task, 'commits')
+      throw new Error('afterwards')
+    })
+    await fixture.boss.work('q', { pollingIntervalSeconds: 0.5, batchSize: 3 }, handler as never)
+    await fixture.inState('failed', 2)
+    await stopsAtOnce()
+    const states = await Promise.all(ids.map(async (id) => (await fixture.job(id)).state))
+    expect(states).toEqual(['completed', 'failed', 'failed'])
+    expect(told).toEqual([expect.stringContaining(ids[0]!)])
   })
 
   it('ends those at once whose transaction is not open still', async () => {

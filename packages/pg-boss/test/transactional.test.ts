@@ -86,6 +86,29 @@ describe.runIf(!isTen)('a transactional worker of pg-boss 12', () => {
     await stopsAtOnce()
   })
 
+  it('that throws what pg-boss could not write has failed all the same', async () => {
+    const refuse = (): never => {
+      throw new Error('not to be read')
+    }
+    const thrown: unknown[] = [
+      Object.create(null),
+      { toString: refuse },
+      { toJSON: refuse },
+      Object.assign(new Error('x'), { message: Object.create(null) }),
+      new Error('half \ud83d and \0'),
+      undefined,
+    ]
+    const ids: string[] = []
+    for (let n = 0; n < thrown.length; n++) ids.push(await fixture.add({ n }, { retryLimit: 0 }))
+    await work(([job]) => {
+      throw thrown[job!.data.n!]
+    })
+    await fixture.inState('failed', thrown.length)
+    await fixture.settled()
+    expect(await fixture.job(ids[4]!)).toMatchObject({ output: { message: 'half \ufffd and \ufffd' } })
+    await stopsAtOnce()
+  })
+
   it('that fails its jobs keeps their rows until pg-boss has written so', async () => {
     const id = await fixture.add({}, { retryLimit: 0 })
     await work(async () => {
@@ -146,6 +169,22 @@ describe.runIf(!isTen)('a transactional worker of pg-boss 12', () => {
     await until(async () => (await fixture.job(id)).due)
     expect(await fixture.job(id)).toMatchObject({ state: 'retry', retry_count: 0, retry_limit: 2 })
     expect([await effects(), await fixture.tasks()]).toEqual([[], []])
+  })
+
+  it('whose handler throws after it has ended its job is told', async () => {
+    const told: unknown[] = []
+    fixture.boss.on('error', (error: Error) => void told.push(error.cause))
+    const afterwards = new Error('afterwards')
+    const id = await fixture.add({}, { retryLimit: 1, retryDelay: 0 })
+    await work(async ([job]) => {
+      await fixture.db.transaction().execute((trx) => job!.task.complete({ trx }))
+      throw afterwards
+    })
+    await until(() => told.length > 0)
+    await fixture.settled()
+    expect(told).toEqual([afterwards])
+    expect(await fixture.job(id)).toMatchObject({ state: 'completed', retry_count: 0 })
+    await stopsAtOnce()
   })
 
   it('whose handler ends a job in a transaction of its own does it once', async () => {

@@ -13,6 +13,7 @@ export interface RecoverParts {
   readonly boss: Boss
   readonly tables: BossTables
   readonly schema: BossSchema
+  /** For rows of older versions, which don't say. */
   readonly onExhausted: ExhaustedPolicy
 }
 
@@ -38,7 +39,7 @@ export async function recoverJobs(
     const key = keyOf(payload)
     const plan = busy.has(key)
       ? ({ kind: 'nothing', outcome: isBusy(payload) } as const)
-      : planFor(job, payload, rows.get(key), onExhausted)
+      : planFor(job, payload, rows.get(key), payload.onExhausted ?? onExhausted)
     return { name: payload.name, id: payload.id, plan }
   })
   const refused = await putBack(run, parts, planned)
