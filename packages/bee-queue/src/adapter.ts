@@ -51,12 +51,12 @@ export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapte
     started = resolve
   })
   const protectedQueues = queues.map((queue) => new ProtectedQueue(queue, { name, monitor: () => monitor }))
-  const of = (job: BeeJob): { queue: ProtectedQueue; job: BeeJobInternals } => {
-    const internals = job as BeeJobInternals
-    const queue = protectedQueues.find((candidate) => candidate.queue === internals.queue)
-    if (queue !== undefined) return { queue, job: internals }
+  const of = (job: BeeJob): ProtectedQueue => {
+    const { queue } = job as BeeJobInternals
+    const found = protectedQueues.find((candidate) => candidate.queue === queue)
+    if (found !== undefined) return found
     throw new Error(
-      `Queue ${JSON.stringify(internals.queue?.name)} is not protected: add it to \`beeQueueAdapter({ queues: […] })\`.`,
+      `Queue ${JSON.stringify(queue?.name)} is not protected: add it to \`beeQueueAdapter({ queues: […] })\`.`,
     )
   }
   return Object.freeze<BeeQueueAdapter>({
@@ -80,18 +80,14 @@ export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapte
     track:
       (handler, trackOptions = {}) =>
       async (job) => {
-        const at = of(job)
-        const delivery = await at.queue.deliver(at.job, { kind: 'track', options: trackOptions })
+        const delivered = await of(job).deliver(job, { kind: 'track', options: trackOptions })
         // Not ours to run: bee-queue is kept from writing an end of it.
-        if (delivery === undefined) return undefined as never
-        return delivery.working(callHandler(handler, at.job, delivery))
+        if (delivered === undefined) return undefined as never
+        return callHandler(handler, job, delivered.delivery)
       },
     handOff(handler, handOffOptions) {
       const handOff = new HandOff(handler, handOffOptions)
-      return async (job) => {
-        const at = of(job)
-        await handOff.begin(at.queue, at.job)
-      }
+      return async (job) => handOff.begin(of(job), job)
     },
   })
 }

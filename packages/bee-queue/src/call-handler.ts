@@ -1,20 +1,27 @@
-import type { BeeHandler, BeeJobInternals, ProtectedJob } from './bee-queue.js'
+import type { BeeHandler, BeeJob, ProtectedJob } from './bee-queue.js'
 import type { Delivery } from './delivery.js'
 
-/** Calls a handler as bee-queue would, in its promise or its callback form: whichever comes first counts. */
+/**
+ * Calls a handler as bee-queue would, in its promise or its callback form: whichever comes first counts.
+ *
+ * @param job as it was given to us: perhaps one that a wrapper has made of bee-queue's
+ */
 export function callHandler<Data, Result>(
   handler: BeeHandler<Data, Result>,
-  job: BeeJobInternals,
-  { signal, task }: Delivery,
+  job: BeeJob,
+  { signal, own, job: { queue } }: Delivery,
 ): Promise<Result> {
-  Object.defineProperties(job, { signal: { value: signal }, task: { value: task } })
-  return new Promise((resolve, reject) => {
-    const returned = handler.call(job.queue, job as unknown as ProtectedJob<never>, (error, result) => {
-      if (error) reject(error)
-      else resolve(result as Result)
-    })
-    if (isThenable(returned)) resolve(returned)
-  })
+  Object.defineProperties(job, { signal: { value: signal }, task: { value: own!.handle } })
+  return own!.work(
+    () =>
+      new Promise((resolve, reject) => {
+        const returned = handler.call(queue, job as ProtectedJob<never>, (error, result) => {
+          if (error) reject(error)
+          else resolve(result as Result)
+        })
+        if (isThenable(returned)) resolve(returned)
+      }),
+  )
 }
 
 const isThenable = (value: unknown): value is PromiseLike<never> =>

@@ -18,6 +18,9 @@ const NEEDED = {
   settings: 'object',
 } as const
 
+/** Marks queues that an adapter has. */
+export const PROTECTED = Symbol.for('@holdfast/bee-queue')
+
 /** @throws ConfigError naming every wrong option */
 export function checkOptions(options: BeeQueueAdapterOptions): {
   readonly queues: readonly BeeQueueInternals[]
@@ -51,6 +54,9 @@ function problemOf(queue: unknown): string | undefined {
   const { settings, handler } = queue as BeeQueueInternals
   if (handler)
     return `(${show(settings.keyPrefix)}) processes already: make the adapter before queue.process()`
+  if (PROTECTED in queue) {
+    return `(${show(settings.keyPrefix)}) is given to another beeQueueAdapter already: one protects it, two would undo each other's ends`
+  }
   const problem = clientProblem(settings.redis)
   if (problem !== undefined) return problem
   const clientPrefix = prefixIn(settings.redis)

@@ -3,7 +3,6 @@ import {
   DatabaseError,
   type JobHolder,
   LeaseExpiredError,
-  type Settled,
   StoppedError,
   type TaskHandle,
   TaskLostError,
@@ -11,6 +10,7 @@ import {
 } from '@holdfast/core'
 import type { BeeJobInternals } from './bee-queue.js'
 import type { ProtectOptions } from './options.js'
+import { OwnTask } from './own-task.js'
 import { type JobPayload, jobRefOf, textOf, timestampOf } from './payloads.js'
 import { presenceTimes } from './presence.js'
 import type { RedisLink } from './redis-link.js'
@@ -39,6 +39,8 @@ export interface DeliveryParts {
   newToken(processId: string): string
   /** Whether a delivery of this process has the token. */
   holds(token: string): boolean
+  /** Whether a run of this process's, that has given the job back, goes on. */
+  runsOn(jobRef: string): boolean
   /** Whether Redis may have lost who owns what not long ago, as far as this process knows. */
   doubts(server: string, patience: number): boolean
   /** The Redis that was met last. */
@@ -54,6 +56,8 @@ type State = 'beginning' | 'refused' | 'running' | 'ended'
 /** One time that bee-queue gave a job to this process. */
 export class Delivery {
   readonly job: BeeJobInternals
+  /** The task as the job's handler has it. Undefined where the job could not begin. */
+  own: OwnTask | undefined
   readonly #parts: DeliveryParts
   readonly #cancelled = new AbortController()
   readonly #aborted = new AbortController()
@@ -63,7 +67,6 @@ export class Delivery {
   #text = ''
   #task: TaskHandle | undefined
   #reclaiming = false
-  #handlerEnded = false
 
   constructor(job: BeeJobInternals, parts: DeliveryParts) {
     this.job = job
@@ -78,16 +81,25 @@ export class Delivery {
     return this.#token
   }
 
-  get kind(): JobPayload['kind'] {
-    return this.#parts.kind
+  get jobRef(): string {
+    return jobRefOf({ prefix: this.#parts.prefix, id: this.job.id, timestamp: this.#timestamp })
+  }
+
+  /** bee-queue's text of the job, from before its handler began. */
+  get text(): string {
+    return this.#text
+  }
+
+  /**
+   * It is to succeed in bee-queue before its work is done. Not so where nothing but bee-queue would know of it: an
+   * unprotected one stays active while it runs.
+   */
+  get handsOff(): boolean {
+    return this.#parts.kind === 'handOff' && this.#task?.protected === true
   }
 
   get signal(): AbortSignal {
     return this.#aborted.signal
-  }
-
-  get task(): TaskHandle {
-    return this.#task!
   }
 
   /** The handler shall not begin any more; the job is given back. */
@@ -111,6 +123,11 @@ export class Delivery {
     try {
       const monitor = await this.#started()
       processId = monitor.processId
+      // Two runs at once would be one too many.
+      while (this.#parts.runsOn(this.jobRef)) {
+        this.#cancelled.signal.throwIfAborted()
+        await this.#pause()
+      }
       if (!(await this.#own(monitor))) return this.#refuse()
       if (await this.#isElsewhere(monitor)) {
         await this.#patiently(() => this.#run(LEAVE))
@@ -119,6 +136,7 @@ export class Delivery {
       await this.#parts.place?.(this.#cancelled.signal)
       this.#cancelled.signal.throwIfAborted()
       this.#task = await this.#register(monitor)
+      this.own = new OwnTask(this.#task, monitor)
     } catch (error) {
       if (this.#cancelled.signal.aborted || takesNoMore(error)) {
         await this.#giveBack()
@@ -213,7 +231,7 @@ export class Delivery {
     const { name } = this.#parts
     const unprotected = monitor.config.onRegisterFailure === 'run-unprotected'
     const holder = await this.#untilThere(() =>
-      monitor.holderOf(this.#jobRef, name).catch((error) => {
+      monitor.holderOf(this.jobRef, name).catch((error) => {
         if (unprotected && DatabaseError.is(error)) return undefined
         throw error
       }),
@@ -230,7 +248,7 @@ export class Delivery {
     }
     const { signal } = this.#cancelled
     return this.#untilThere(() =>
-      monitor.register({ ...options, queue: name, payload, jobRef: this.#jobRef, signal }),
+      monitor.register({ ...options, queue: name, payload, jobRef: this.jobRef, signal }),
     )
   }
 
@@ -253,10 +271,6 @@ export class Delivery {
 
   get #timestamp(): number {
     return timestampOf(this.job)
-  }
-
-  get #jobRef(): string {
-    return jobRefOf({ prefix: this.#parts.prefix, id: this.job.id, timestamp: this.#timestamp })
   }
 
   /** Runs a script on this job, as its owner. */
@@ -290,35 +304,16 @@ export class Delivery {
     )
   }
 
+  /** Its handler has given it back: there is nothing to write. */
+  letGo(): void {
+    this.#state = 'ended'
+  }
+
   /** Gives a job back that had begun. It keeps its retries. */
   async handBack(): Promise<void> {
     this.#state = 'ended'
-    const { task } = this
-    const became = await this.settle()
-    // Where its handler has completed it, nobody recovers it.
-    if (!task.protected || became === 'ended') await this.#giveBack()
-    else if (became === 'open') await task.release().catch(unlessSettled)
-  }
-
-  /** The work of the job's handler. */
-  async working<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work
-    } finally {
-      this.#handlerEnded = true
-    }
-  }
-
-  /** Waits until it is known what became of a task that its handler, now over, has completed in a transaction. */
-  async settleHandler(): Promise<void> {
-    // After bee-queue's timeout it still runs: what it does about its task is not waited for.
-    if (this.#handlerEnded) await this.settle()
-  }
-
-  /** What became of the task; waits while that is up to a transaction. */
-  async settle(): Promise<Settled> {
-    const monitor = await this.#parts.monitor()
-    return monitor.settle(this.task)
+    if (!this.#task!.protected) await this.#giveBack()
+    else if ((await this.own!.became()) === 'open') await this.#task!.release().catch(unlessSettled)
   }
 
   /**
@@ -342,7 +337,8 @@ export class Delivery {
 
   /** Whether the database says that this process lives; waits for it, if need be. */
   async #lives(): Promise<boolean> {
-    return this.task.confirm().then(
+    if (this.#task === undefined) return true // It could not begin, and is nobody's to recover.
+    return this.#task.confirm().then(
       () => true,
       () => false, // Declared dead, or stopped: others have its jobs.
     )
@@ -351,13 +347,13 @@ export class Delivery {
   /** Says again whose the job is, where it was begun on another Redis than `server`. */
   async reclaim(server: string): Promise<void> {
     const isBegun = this.#server !== '' && (this.#state === 'beginning' || this.#state === 'running')
-    if (!isBegun || server === this.#server || this.#reclaiming) return
+    if (!isBegun || this.own?.isReleased || server === this.#server || this.#reclaiming) return
     this.#reclaiming = true
     try {
       // Its row may be recovered by now. Before it has one it is nobody's to recover.
       if (this.#task !== undefined && !(await this.#lives())) return
       if (this.#state === 'ended' || this.#state === 'refused') return
-      const handedOff = this.kind === 'handOff' ? '1' : ''
+      const handedOff = this.handsOff ? '1' : ''
       const answer = await this.#run(RECLAIM, this.#text, handedOff)
       // Where its id was given to another job, its end is refused while Redis is another than it was begun on.
       if (answer === 'ours') this.#server = server
@@ -371,8 +367,8 @@ export class Delivery {
   /** Ends the task, unless that was done. False when it is lost. */
   async endRow(): Promise<boolean> {
     if (this.#task === undefined) return true
-    const became = await this.settle()
-    if (became !== 'open') return became === 'ended'
+    const became = await this.own!.became()
+    if (became !== 'open') return became !== 'lost'
     return this.#task.complete().then(
       () => true,
       (error) => {
@@ -380,15 +376,5 @@ export class Delivery {
         return !TaskLostError.is(error)
       },
     )
-  }
-
-  /** Redis need not know any more whose this was, which its handler ended; unless that gave it back, to run again. */
-  async letGo(): Promise<void> {
-    const monitor = await this.#parts.monitor()
-    const isOver = await this.#patiently(async () => {
-      if (await monitor.isRegistered(this.task)) throw new Error('Its end is not written yet.')
-      return (await monitor.holderOf(this.#jobRef, this.#parts.name)) === undefined
-    })
-    if (isOver) await this.write([])
   }
 }

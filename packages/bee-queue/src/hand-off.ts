@@ -1,9 +1,10 @@
 import { ConfigError, overdue, Semaphore } from '@holdfast/core'
-import type { BeeHandler, BeeJobInternals } from './bee-queue.js'
+import type { BeeHandler, BeeJob } from './bee-queue.js'
 import { callHandler } from './call-handler.js'
 import type { Delivery } from './delivery.js'
 import type { HandOffOptions } from './options.js'
 import type { ProtectedQueue } from './protected-queue.js'
+import { thrownTooLate } from './thrown.js'
 
 /** Has bee-queue see a job as succeeded as soon as it is registered, while the work goes on in this process. */
 export class HandOff<Data, Result> {
@@ -21,54 +22,46 @@ export class HandOff<Data, Result> {
     this.#places = new Semaphore(concurrency)
   }
 
-  /** Resolves when the job is registered or is not to run here. bee-queue then ends it. */
-  async begin(queue: ProtectedQueue, job: BeeJobInternals): Promise<void> {
+  /** Resolves when the job is registered, for bee-queue to see it as succeeded; when its work is done, where it isn't. */
+  async begin(queue: ProtectedQueue, job: BeeJob): Promise<void> {
     const places = this.#places
     let placed = false
-    const leave = (): void => {
-      if (placed) places.release()
-      placed = false
-    }
     const { timeout } = job.options
-    try {
-      const delivery = await queue.deliver(job, {
-        kind: 'handOff',
-        // bee-queue's own timeout is about the handing off.
-        options: { ...(timeout > 0 ? { maxRuntime: timeout } : {}), ...this.#options },
-        place: async (signal) => {
-          placed = await places.acquire(signal)
-        },
-        onAcknowledged: (delivery, taken) => {
-          if (taken) void this.#work(queue, delivery).catch(queue.report).finally(leave)
-          else leave()
-        },
-      })
-      if (delivery === undefined) leave()
-    } catch (error) {
-      leave()
-      throw error
-    }
+    const delivered = await queue.deliver(job, {
+      kind: 'handOff',
+      // bee-queue's own timeout is about the handing off.
+      options: { ...(timeout > 0 ? { maxRuntime: timeout } : {}), ...this.#options },
+      place: async (signal) => {
+        placed = await places.acquire(signal)
+      },
+      onAcknowledged: (delivery) => void this.#finish(queue, delivery, job).catch(queue.report),
+      onGone: () => {
+        if (placed) places.release()
+        placed = false
+      },
+    })
+    if (delivered === undefined) return
+    const { delivery, isFirst } = delivered
+    if (!isFirst || !delivery.handsOff) await this.#work(delivery, job)
   }
 
-  async #work(queue: ProtectedQueue, delivery: Delivery): Promise<void> {
-    const { job, signal } = delivery
-    const failure = await Promise.race([callHandler(this.#handler, job, delivery), overdue(signal)]).then(
+  #work(delivery: Delivery, job: BeeJob): Promise<unknown> {
+    return Promise.race([callHandler(this.#handler, job, delivery), overdue(delivery.signal)])
+  }
+
+  async #finish(queue: ProtectedQueue, delivery: Delivery, job: BeeJob): Promise<void> {
+    const failure = await this.#work(delivery, job).then(
       () => undefined,
       (error: unknown) => ({ error }),
     )
-    const became = await delivery.settle()
+    const became = await delivery.own!.outcome()
     if (failure !== undefined && became === 'open') return this.#fail(queue, delivery, failure.error)
     const ours = await queue.ended(delivery)
-    if (became === 'ended') await delivery.letGo()
-    else if (ours) await delivery.write([])
-    if (failure === undefined || became === 'lost') return
-    // It has committed its effects: there is nothing to try again.
-    const cause = failure.error
-    queue.report(
-      new Error(`The handler of job ${job.id} failed after it had ended its task; the job has succeeded.`, {
-        cause,
-      }),
-    )
+    // Redis need not know any more whose it was.
+    if (ours && became !== 'released') await delivery.write([])
+    if (failure !== undefined && (became === 'completed' || became === 'released')) {
+      queue.report(thrownTooLate(job.id, became, failure.error))
+    }
   }
 
   /** bee-queue's own retries and backoff say what becomes of it. */
@@ -80,7 +73,7 @@ export class HandOff<Data, Result> {
     }
     const { job } = delivery
     const first = [['srem', queue.queue.toKey('succeeded'), job.id]]
-    const finished = await queue.finish(delivery, { error, data: undefined, first })
+    const finished = await queue.finish(delivery, { error, first })
     if (finished === undefined) return
     const [status] = finished
     queue.queue.emit(status, job, error)

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { BeeQueueInternals, BlockingClient } from './bee-queue.js'
+import type { BeeJobInternals, BeeQueueInternals, BlockingClient } from './bee-queue.js'
 
 /** How often a pop is called off, every 2 ms or more, before it is cut off all the same. */
 const MAX_TRIES = 500
@@ -8,6 +8,8 @@ const MAX_TRIES = 500
 const never = <T>(): Promise<T> => new Promise(() => undefined)
 
 export interface PopsParts {
+  /** bee-queue is about to call its handler with it. */
+  onPop(job: BeeJobInternals): void
   /** Puts an id back that was popped and not begun. */
   giveBack(id: string): Promise<void>
   /** Has the pop of this connection of Redis's come back empty. */
@@ -33,7 +35,11 @@ export class Pops {
       if (this.#halting !== undefined) return never()
       const job = await next.call(queue)
       // bee-queue drops it when it is closing.
-      if (job === null || !(queue.paused || this.#halting !== undefined)) return job
+      if (job === null) return job
+      if (!queue.paused && this.#halting === undefined) {
+        parts.onPop(job)
+        return job
+      }
       this.#giveBack(job.id)
       return never()
     }

@@ -1,8 +1,9 @@
 import { TaskLostError, type TaskMonitor } from '@holdfast/core'
-import type { BeeJobInternals, BeeQueueInternals, Finished, RedisClient } from './bee-queue.js'
+import type { BeeJob, BeeJobInternals, BeeQueueInternals, Finished, RedisClient } from './bee-queue.js'
+import { PROTECTED } from './check-options.js'
 import { checkRedis } from './check-redis.js'
 import { Delivery, type DeliveryParts } from './delivery.js'
-import { finishThrough } from './finish-commands.js'
+import { finishSurely } from './finish-commands.js'
 import { loadScripts } from './load-scripts.js'
 import { Pops } from './pops.js'
 import { Presence } from './presence.js'
@@ -10,6 +11,7 @@ import { RedisLink } from './redis-link.js'
 import { FORGET } from './scripts/forget.js'
 import { GIVE_BACK } from './scripts/give-back.js'
 import { startStallCheck } from './stall-check.js'
+import { thrownTooLate } from './thrown.js'
 
 /** Milliseconds after which it is said what a job waits for. */
 const HINT_AFTER = 10_000
@@ -29,8 +31,17 @@ export interface QueueParts {
 }
 
 export interface DeliveryOptions extends Pick<DeliveryParts, 'kind' | 'options' | 'place'> {
-  /** Takes the job over once bee-queue has seen it end (hand-off); false when it was others' by then. */
-  readonly onAcknowledged?: (delivery: Delivery, taken: boolean) => void
+  /** Takes the job over once bee-queue has seen it end (hand-off). */
+  readonly onAcknowledged?: (delivery: Delivery) => void
+  /** It is no longer in this process's hands. */
+  readonly onGone?: () => void
+}
+
+/** A job that a handler was called with. */
+interface Delivered {
+  readonly delivery: Delivery
+  readonly options: DeliveryOptions
+  readonly begun: Promise<boolean>
 }
 
 /** A queue of bee-queue's whose jobs are protected. */
@@ -42,7 +53,9 @@ export class ProtectedQueue {
   readonly #finish: BeeQueueInternals['_finishJob']
   readonly #pops: Pops
   /** What bee-queue ends by `_finishJob`. */
-  readonly #deliveries = new WeakMap<BeeJobInternals, { delivery: Delivery; options: DeliveryOptions }>()
+  readonly #deliveries = new WeakMap<BeeJobInternals, Delivered>()
+  /** Jobs that bee-queue has not ended, by id. */
+  readonly #popped = new Map<string, BeeJobInternals>()
   /** Those that have not ended. */
   readonly #inHand = new Set<Delivery>()
   /** The Redis that jobs begin on, and since when. */
@@ -58,6 +71,7 @@ export class ProtectedQueue {
 
   constructor(queue: BeeQueueInternals, parts: QueueParts) {
     this.queue = queue
+    Object.defineProperty(queue, PROTECTED, { value: true })
     this.prefix = queue.settings.keyPrefix
     this.#parts = parts
     // Without a listener the process ends at the first loss of a connection.
@@ -68,6 +82,7 @@ export class ProtectedQueue {
     this.#finish = queue._finishJob
     queue._finishJob = (error, data, job) => this.#end(error, data, job)
     this.#pops = new Pops(queue, {
+      onPop: (job) => this.#popped.set(job.id, job),
       giveBack: (id) => this.#giveBack(id),
       unblock: (clientId) => this.link.unblock(clientId),
     })
@@ -99,27 +114,50 @@ export class ProtectedQueue {
   }
 
   /**
-   * Has a job that was popped begin. Undefined when it is not to run here.
+   * Has a job that was popped begin: once, however often its handler was wrapped. `isFirst` is false for those who find
+   * it begun, and only call their handler. Undefined when that is not to run here, or not again.
    *
+   * @param given the job as a wrapper has it, which may be one that it has made of bee-queue's
    * @throws PayloadError, PayloadTooLargeError, ConfigError
    */
-  async deliver(job: BeeJobInternals, options: DeliveryOptions): Promise<Delivery | undefined> {
+  async deliver(
+    given: BeeJob,
+    options: DeliveryOptions,
+  ): Promise<{ delivery: Delivery; isFirst: boolean } | undefined> {
+    const job = this.#popped.get(given.id) ?? (given as BeeJobInternals)
+    const delivered = this.#deliveries.get(job) ?? this.#begin(job, options)
+    const { delivery } = delivered
+    if (!(await delivered.begun)) return undefined
+    const isFirst = delivered.options === options
+    // By a wrapper that tries again: not what has gone its way.
+    const isOver = async (): Promise<boolean> =>
+      delivery.handsOff || (await delivery.own!.became()) !== 'open'
+    if (!isFirst && !delivery.own!.isRunning && (await isOver())) return undefined
+    return { delivery, isFirst }
+  }
+
+  #begin(job: BeeJobInternals, options: DeliveryOptions): Delivered {
     const delivery = new Delivery(job, {
       ...{ ...options, ...this.#parts, link: this.link, prefix: this.prefix },
       newToken: (processId) => `${processId}#${++this.#tokens}`,
       holds: (token) => [...this.#inHand].some((other) => other.token === token),
+      runsOn: (jobRef) =>
+        [...this.#inHand].some((other) => other.own?.isReleased === true && other.jobRef === jobRef),
       doubts: (server, patience) => this.#doubts(server, patience),
       server: () => this.#known.server,
     })
-    this.#deliveries.set(job, { delivery, options })
     this.#inHand.add(delivery)
     if (this.#stopping) delivery.cancel()
     const late =
       this.#presence === undefined ? setTimeout(() => this.report(notStarted()), HINT_AFTER) : undefined
-    const begun = await delivery.begin().finally(() => clearTimeout(late))
-    if (begun) return delivery
-    this.#remove(delivery)
-    return undefined
+    const begin = async (): Promise<boolean> => {
+      const begun = await delivery.begin().finally(() => clearTimeout(late))
+      if (!begun) this.#remove(delivery)
+      return begun
+    }
+    const delivered = { delivery, options, begun: begin() }
+    this.#deliveries.set(job, delivered)
+    return delivered
   }
 
   /** Takes no more jobs, gives back what has not begun, and waits for the others until `signal` aborts. */
@@ -144,7 +182,11 @@ export class ProtectedQueue {
     await this.link.close()
   }
 
-  /** Lets bee-queue end a job in a way of its own, but only if the job is this process's still. */
+  /**
+   * Lets bee-queue end a job in a way of its own, but only if the job is this process's still.
+   *
+   * @param hasSucceeded its handler has ended its task, so that it can't fail any more
+   */
   async finish(
     delivery: Delivery,
     {
@@ -152,13 +194,16 @@ export class ProtectedQueue {
       data,
       first = [],
       keeps = false,
-    }: { error: unknown; data: unknown; first?: string[][]; keeps?: boolean },
+      hasSucceeded = false,
+    }: { error?: unknown; data?: unknown; first?: string[][]; keeps?: boolean; hasSucceeded?: boolean },
   ): Promise<Finished> {
     const { queue } = this
-    const finished = await finishThrough(
+    const { job, text } = delivery
+    const finished = await finishSurely(
       this.#finish,
-      { queue, error, data, job: delivery.job },
+      { queue, error, data, job, text, hasSucceeded },
       (commands) => delivery.write([...first, ...commands], keeps),
+      this.report,
     )
     if (finished === undefined && !this.link.closed) {
       this.report(
@@ -181,6 +226,7 @@ export class ProtectedQueue {
   }
 
   async #end(error: unknown, data: unknown, job: BeeJobInternals): Promise<Finished> {
+    if (this.#popped.get(job.id) === job) this.#popped.delete(job.id)
     const known = this.#deliveries.get(job)
     if (known === undefined) {
       if (!this.#warned) this.report(notWrapped(this.queue.name))
@@ -191,17 +237,21 @@ export class ProtectedQueue {
     // bee-queue's timeout, before the handler has begun: that is not the job's fault.
     if (delivery.state === 'beginning') delivery.cancel()
     if (delivery.state === 'refused') return undefined
-    await delivery.settleHandler()
-    if (error && delivery.cutShort) {
-      await delivery.handBack()
-      this.#remove(delivery)
-      return undefined
+    if (delivery.handsOff && !error) {
+      const finished = await this.finish(delivery, { data, keeps: true })
+      if (finished !== undefined) options.onAcknowledged!(delivery)
+      return finished
     }
     if (error) delivery.abort(error) // After bee-queue's timeout the handler still runs.
-    const handsOff = options.onAcknowledged !== undefined && !error
-    const finished = await this.finish(delivery, { error, data, keeps: handsOff })
-    if (handsOff) options.onAcknowledged(delivery, finished !== undefined)
-    return finished
+    const became = (await delivery.own?.outcome()) ?? 'open'
+    const isDecided = became === 'completed' || became === 'released'
+    if (error && isDecided) this.report(thrownTooLate(job.id, became, error))
+    if (became === 'released') delivery.letGo()
+    else if (error && !isDecided && delivery.cutShort) await delivery.handBack()
+    else if (isDecided) return this.finish(delivery, { data, hasSucceeded: true })
+    else return this.finish(delivery, { error, data })
+    this.#remove(delivery)
+    return undefined
   }
 
   #meet(server: string): void {
@@ -239,6 +289,7 @@ export class ProtectedQueue {
 
   #remove(delivery: Delivery): void {
     this.#inHand.delete(delivery)
+    this.#deliveries.get(delivery.job)?.options.onGone?.()
     if (this.#inHand.size > 0) return
     for (const resolve of this.#emptied.splice(0)) resolve()
   }

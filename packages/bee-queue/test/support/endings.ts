@@ -3,10 +3,12 @@ import { sql, type Transaction } from 'kysely'
 import type { ProtectedJob } from '../../src/index.js'
 
 /**
- * What a run of a job does about its own task, all in a transaction with an effect of its own: `throw` in the middle;
+ * What a run of a job does about its own task. `complete twice`, `release`, `release and throw`, `complete after release`:
+ * in no transaction; `release and go on` until the gate of the job's id opens; `commit late`: not before that, and it
+ * notes how that was answered. The others all in a transaction with an effect of its own: `throw` in the middle;
  * `broken`, a commit that fails; `swallow` the rollback and return; `again` after a rollback; `commit`; `commit and
  * throw`; `linger`, throw with the transaction open, which commits or rolls back as the gates say; `cut short`, throw once
- * the signal has aborted.
+ * the signal has aborted; `commit and go on`.
  */
 export type Ending =
   | 'throw'
@@ -17,6 +19,13 @@ export type Ending =
   | 'commit and throw'
   | 'linger'
   | 'cut short'
+  | 'commit and go on'
+  | 'commit late'
+  | 'complete twice'
+  | 'release'
+  | 'release and throw'
+  | 'release and go on'
+  | 'complete after release'
 
 export interface EndingParts {
   readonly db: AnyDatabase
@@ -39,7 +48,33 @@ export async function endTask(ending: Ending, parts: EndingParts): Promise<void>
       await complete(trx as never)
       throw undone
     })
+  const gate = async (): Promise<void> => {
+    while (!ledger.isOpen(job.id)) await new Promise((resolve) => setTimeout(resolve, 10))
+  }
   switch (ending) {
+    case 'commit and go on':
+      await commit()
+      return gate()
+    case 'commit late':
+      await gate()
+      return commit().then(
+        () => ledger.note({ what: 'answer', job: job.id, detail: 'committed' }),
+        (error) => ledger.note({ what: 'answer', job: job.id, detail: error.code }),
+      )
+    case 'complete twice':
+      await job.task.complete()
+      return job.task.complete()
+    case 'release':
+      return job.task.release()
+    case 'release and throw':
+      await job.task.release()
+      throw new Error('too late')
+    case 'release and go on':
+      await job.task.release()
+      return gate()
+    case 'complete after release':
+      await job.task.release()
+      return job.task.complete()
     case 'throw':
       return rollBack()
     case 'broken':

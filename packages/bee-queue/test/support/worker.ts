@@ -4,7 +4,9 @@ import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import { beeQueueAdapter, type ProtectedJob } from '../../src/index.js'
 import { BeeQueue, type ClientKind, type Queue, redisOf } from './bee.js'
 import { type Ending, endTask } from './endings.js'
+import { type Thrown, thrown } from './thrown.js'
 import { TIMES } from './times.js'
+import { type Wrapper, wrapped } from './wrapped.js'
 
 export interface WorkerOptions {
   readonly url: string
@@ -18,6 +20,8 @@ export interface WorkerOptions {
   /** @default 'track' */
   readonly way?: 'track' | 'callback' | 'handOff' | 'unwrapped' | 'plain'
   readonly handOffConcurrency?: number
+  /** How the wrapped handler is wrapped once more. */
+  readonly wrapper?: Wrapper
   readonly monitor?: Partial<TaskMonitorOptions>
   /** Milliseconds between bee-queue's pop and our wrapper. */
   readonly lag?: number
@@ -31,6 +35,10 @@ export interface Work {
   readonly gate?: string
   readonly listens?: boolean
   readonly fail?: string
+  /** Throws one of these. */
+  readonly throws?: Thrown
+  /** Its result, or what it makes of its data, is what JSON can't hold. */
+  readonly unstorable?: 'result' | 'data'
   /** Fails until it has begun this often. */
   readonly failFirst?: number
   readonly kill?: boolean
@@ -79,6 +87,7 @@ for (const name of [
 async function work(queue: Queue, job: ProtectedJob): Promise<unknown> {
   const { gate, listens, fail, failFirst, kill, block, blockUntil, result, progress, endings } =
     job.data as Work
+  const { throws, unstorable } = job.data as Work
   const note = (what: 'start' | 'finish' | 'aborted', detail?: unknown): void =>
     ledger.note({ what, queue: queue.name, job: job.id, detail })
   note('start', { protected: job.task?.protected, retries: job.options.retries })
@@ -96,8 +105,11 @@ async function work(queue: Queue, job: ProtectedJob): Promise<unknown> {
     if (listens) job.signal.throwIfAborted()
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+  if (unstorable === 'data') Object.assign(job.data as object, { self: job.data })
+  if (unstorable === 'result') return 1n
   const ending = endings?.[ledger.entries('start', job.id).length - 1]
   if (ending !== undefined) await endTask(ending, { db, job, ledger })
+  if (throws !== undefined) throw thrown(throws)
   if (fail !== undefined) throw new Error(fail)
   if (failFirst !== undefined && ledger.entries('start', job.id).length <= failFirst)
     throw new Error('not yet')
@@ -125,11 +137,13 @@ for (const queue of queues) {
 }
 
 function handlerOf(queue: Queue): (this: unknown, job: never, done: never) => unknown {
-  const { way = 'track', handOffConcurrency = 50 } = options
-  if (way === 'plain' || way === 'unwrapped') return (job) => work(queue, job)
+  const { way = 'track', handOffConcurrency = 50, wrapper } = options
+  const handler = (job: ProtectedJob): Promise<unknown> => work(queue, job)
+  if (way === 'plain' || way === 'unwrapped') return handler as never
+  if (wrapper !== undefined) return wrapped(wrapper, adapter, way, handler as never) as never
   if (way === 'handOff')
-    return adapter.handOff((job) => work(queue, job), { concurrency: handOffConcurrency }) as never
-  if (way === 'track') return adapter.track((job) => work(queue, job)) as never
+    return adapter.handOff(handler as never, { concurrency: handOffConcurrency }) as never
+  if (way === 'track') return adapter.track(handler as never) as never
   return adapter.track((job, done) => {
     work(queue, job).then((result) => done(null, result), done)
   }) as never
