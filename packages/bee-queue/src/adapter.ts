@@ -79,12 +79,10 @@ export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapte
     },
     track:
       (handler, trackOptions = {}) =>
-      async (job) => {
-        const delivered = await of(job).deliver(job, { kind: 'track', options: trackOptions })
-        // Not ours to run: bee-queue is kept from writing an end of it.
-        if (delivered === undefined) return undefined as never
-        return callHandler(handler, job, delivered.delivery)
-      },
+      async (job) =>
+        of(job).run(job, { kind: 'track', options: trackOptions }, (delivery) =>
+          callHandler(handler, job, delivery),
+        ) as never,
     handOff(handler, handOffOptions) {
       const handOff = new HandOff(handler, handOffOptions)
       return async (job) => handOff.begin(of(job), job)

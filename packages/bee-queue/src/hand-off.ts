@@ -3,7 +3,7 @@ import type { BeeHandler, BeeJob } from './bee-queue.js'
 import { callHandler } from './call-handler.js'
 import type { Delivery } from './delivery.js'
 import type { HandOffOptions } from './options.js'
-import type { ProtectedQueue } from './protected-queue.js'
+import type { DeliveryOptions, ProtectedQueue } from './protected-queue.js'
 import { thrownTooLate } from './thrown.js'
 
 /** Has bee-queue see a job as succeeded as soon as it is registered, while the work goes on in this process. */
@@ -27,7 +27,7 @@ export class HandOff<Data, Result> {
     const places = this.#places
     let placed = false
     const { timeout } = job.options
-    const delivered = await queue.deliver(job, {
+    const options: DeliveryOptions = {
       kind: 'handOff',
       // bee-queue's own timeout is about the handing off.
       options: { ...(timeout > 0 ? { maxRuntime: timeout } : {}), ...this.#options },
@@ -39,10 +39,10 @@ export class HandOff<Data, Result> {
         if (placed) places.release()
         placed = false
       },
+    }
+    await queue.run(job, options, async (delivery, isFirst) => {
+      if (!isFirst || !delivery.handsOff) await this.#work(delivery, job)
     })
-    if (delivered === undefined) return
-    const { delivery, isFirst } = delivered
-    if (!isFirst || !delivery.handsOff) await this.#work(delivery, job)
   }
 
   #work(delivery: Delivery, job: BeeJob): Promise<unknown> {

@@ -16,6 +16,9 @@ import { thrownTooLate } from './thrown.js'
 /** Milliseconds after which it is said what a job waits for. */
 const HINT_AFTER = 10_000
 
+/** The job as bee-queue has it, also in what a wrapper makes of it. */
+const POPPED = Symbol('as it was popped')
+
 const notStarted = (): Error => new Error('Jobs wait for the monitor: `await monitor.start()`.')
 
 const notWrapped = (queue: string): Error =>
@@ -42,6 +45,8 @@ interface Delivered {
   readonly delivery: Delivery
   readonly options: DeliveryOptions
   readonly begun: Promise<boolean>
+  /** The calls of its handler that are under way, from before it has begun. */
+  readonly calls: Set<Promise<unknown>>
 }
 
 /** A queue of bee-queue's whose jobs are protected. */
@@ -54,8 +59,6 @@ export class ProtectedQueue {
   readonly #pops: Pops
   /** What bee-queue ends by `_finishJob`. */
   readonly #deliveries = new WeakMap<BeeJobInternals, Delivered>()
-  /** Jobs that bee-queue has not ended, by id. */
-  readonly #popped = new Map<string, BeeJobInternals>()
   /** Those that have not ended. */
   readonly #inHand = new Set<Delivery>()
   /** The Redis that jobs begin on, and since when. */
@@ -82,7 +85,7 @@ export class ProtectedQueue {
     this.#finish = queue._finishJob
     queue._finishJob = (error, data, job) => this.#end(error, data, job)
     this.#pops = new Pops(queue, {
-      onPop: (job) => this.#popped.set(job.id, job),
+      onPop: (job) => Object.assign(job, { [POPPED]: job }),
       giveBack: (id) => this.#giveBack(id),
       unblock: (clientId) => this.link.unblock(clientId),
     })
@@ -114,26 +117,31 @@ export class ProtectedQueue {
   }
 
   /**
-   * Has a job that was popped begin: once, however often its handler was wrapped. `isFirst` is false for those who find
-   * it begun, and only call their handler. Undefined when that is not to run here, or not again.
+   * Has a job that was popped begin, and calls its handler: protected once, however often that was wrapped. Undefined
+   * when it is not to run here, or not again: bee-queue is kept from writing an end of it.
    *
    * @param given the job as a wrapper has it, which may be one that it has made of bee-queue's
-   * @throws PayloadError, PayloadTooLargeError, ConfigError
+   * @param work whether it is the first to be called for the job: others find it begun
+   * @throws PayloadError, PayloadTooLargeError, ConfigError; what the handler throws
    */
-  async deliver(
+  run<T>(
     given: BeeJob,
     options: DeliveryOptions,
-  ): Promise<{ delivery: Delivery; isFirst: boolean } | undefined> {
-    const job = this.#popped.get(given.id) ?? (given as BeeJobInternals)
+    work: (delivery: Delivery, isFirst: boolean) => Promise<T>,
+  ): Promise<T | undefined> {
+    const job = (given as { [POPPED]?: BeeJobInternals })[POPPED] ?? (given as BeeJobInternals)
     const delivered = this.#deliveries.get(job) ?? this.#begin(job, options)
-    const { delivery } = delivered
-    if (!(await delivered.begun)) return undefined
+    const { delivery, begun, calls } = delivered
     const isFirst = delivered.options === options
-    // By a wrapper that tries again: not what has gone its way.
-    const isOver = async (): Promise<boolean> =>
-      delivery.handsOff || (await delivery.own!.became()) !== 'open'
-    if (!isFirst && !delivery.own!.isRunning && (await isOver())) return undefined
-    return { delivery, isFirst }
+    const call = (async () => {
+      if (!(await begun)) return undefined
+      // A wrapper tries again: not what has gone its way.
+      const isAgain = !isFirst && !delivery.own!.isRunning
+      if (isAgain && (delivery.handsOff || (await delivery.own!.became()) !== 'open')) return undefined
+      return work(delivery, isFirst)
+    })()
+    calls.add(call)
+    return call.finally(() => calls.delete(call))
   }
 
   #begin(job: BeeJobInternals, options: DeliveryOptions): Delivered {
@@ -155,7 +163,7 @@ export class ProtectedQueue {
       if (!begun) this.#remove(delivery)
       return begun
     }
-    const delivered = { delivery, options, begun: begin() }
+    const delivered = { delivery, options, begun: begin(), calls: new Set<Promise<unknown>>() }
     this.#deliveries.set(job, delivered)
     return delivered
   }
@@ -226,14 +234,21 @@ export class ProtectedQueue {
   }
 
   async #end(error: unknown, data: unknown, job: BeeJobInternals): Promise<Finished> {
-    if (this.#popped.get(job.id) === job) this.#popped.delete(job.id)
     const known = this.#deliveries.get(job)
     if (known === undefined) {
       if (!this.#warned) this.report(notWrapped(this.queue.name))
       this.#warned = true
       return this.#finish.call(this.queue, error, data, job)
     }
-    const { delivery, options } = known
+    const { delivery, options, calls } = known
+    for (const call of calls) {
+      if (error) break
+      // Its wrapper did not wait for it.
+      await call.then(
+        (result) => (data = result),
+        (thrown) => (error = thrown),
+      )
+    }
     // bee-queue's timeout, before the handler has begun: that is not the job's fault.
     if (delivery.state === 'beginning') delivery.cancel()
     if (delivery.state === 'refused') return undefined

@@ -123,6 +123,13 @@ export class Fixture implements AsyncDisposable {
     return (await sql<never>`select job_ref, count from holdfast_crashes`.execute(this.db)).rows
   }
 
+  /** Has a job look as if it had been in flight in two dying processes. */
+  async suspect({ id, options }: Job): Promise<void> {
+    const jobRef = `${this.prefix}${id}@${options.timestamp}`
+    await sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
+      values ('bee-queue', ${jobRef}, 2, current_timestamp)`.execute(this.db)
+  }
+
   async recoveries(): Promise<{ job_ref: string; new_job_ref: string; outcome: string }[]> {
     return (await sql<never>`select job_ref, new_job_ref, outcome from holdfast_recoveries`.execute(this.db))
       .rows

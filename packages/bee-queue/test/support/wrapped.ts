@@ -4,14 +4,14 @@ type Handler = (job: never, done?: never) => Promise<unknown>
 
 /**
  * What users put around a handler that is protected, or do to one: `tracker` awaits it and throws its errors on, `new
- * error` throws others; `callback` has bee-queue's other form; `derived` and `copy` give it a job made of bee-queue's;
+ * error` throws others; `careless` does not wait for it; `derived` and `copy` give it a job made of bee-queue's;
  * `again` calls it once more when it has failed; `after` throws when it has succeeded; `twice` is protected twice, as it
  * was the first time; `track in hand-off`, `hand-off in track`.
  */
 export type Wrapper =
   | 'tracker'
   | 'new error'
-  | 'callback'
+  | 'careless'
   | 'derived'
   | 'copy'
   | 'again'
@@ -26,7 +26,7 @@ export function wrapped(
   way: 'track' | 'callback' | 'handOff',
   handler: never,
 ): unknown {
-  const handOff = (inner: never) => adapter.handOff(inner, { concurrency: 50 }) as unknown as Handler
+  const handOff = (inner: never) => adapter.handOff(inner, { concurrency: 1 }) as unknown as Handler
   const track = (inner: never) => adapter.track(inner) as unknown as Handler
   const protect = way === 'handOff' ? handOff : track
   const inner = protect(handler)
@@ -38,10 +38,8 @@ export function wrapped(
         inner(job).catch((cause) => {
           throw new TypeError('told to the tracker', { cause })
         })
-    case 'callback':
-      return (job: never, done: (error: unknown, result?: unknown) => void) => {
-        inner(job).then((result) => done(null, result), done)
-      }
+    case 'careless':
+      return async (job: never) => void inner(job).catch(() => undefined)
     case 'derived':
       return (job: never) => inner(Object.create(job) as never)
     case 'copy':
