@@ -11,7 +11,7 @@ import {
 import type { BeeJobInternals } from './bee-queue.js'
 import type { ProtectOptions } from './options.js'
 import { OwnTask } from './own-task.js'
-import { type JobPayload, jobRefOf, textOf, timestampOf } from './payloads.js'
+import { failureSettings, type JobPayload, jobRefOf, textOf, timestampOf } from './payloads.js'
 import { presenceTimes } from './presence.js'
 import type { RedisLink } from './redis-link.js'
 import { BEGIN } from './scripts/begin.js'
@@ -245,6 +245,7 @@ export class Delivery {
     const payload: JobPayload = {
       ...{ kind, prefix, id: this.job.id, timestamp: this.#timestamp },
       ...{ token: this.#token, server: this.#server, job: this.#text },
+      settings: failureSettings(this.job.queue),
     }
     const { signal } = this.#cancelled
     return this.#untilThere(() =>

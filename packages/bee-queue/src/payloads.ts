@@ -1,5 +1,16 @@
 import { createHash } from 'node:crypto'
-import type { BeeJobInternals } from './bee-queue.js'
+import type { BeeJobInternals, BeeQueueInternals } from './bee-queue.js'
+
+/** bee-queue's own: whether a failure is told, and whether the job is removed. */
+export interface FailureSettings {
+  readonly sendEvents: boolean
+  readonly removeOnFailure: boolean
+}
+
+export const failureSettings = ({ settings }: BeeQueueInternals): FailureSettings => ({
+  sendEvents: Boolean(settings.sendEvents),
+  removeOnFailure: Boolean(settings.removeOnFailure),
+})
 
 /** What a task row holds of a job. */
 export interface JobPayload {
@@ -14,6 +25,8 @@ export interface JobPayload {
   readonly server: string
   /** bee-queue's own text of the job, from before its handler began. */
   readonly job: string
+  /** What its queue's settings say of failed jobs there. Rows of before go by those of whoever recovers. */
+  readonly settings?: FailureSettings
 }
 
 /** What parts the id that a job gets when another has its own from that. */

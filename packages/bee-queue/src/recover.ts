@@ -1,6 +1,6 @@
 import { type DecidedJob, type JobOutcome, type RecoveryContext, recoverEach } from '@holdfast/core'
 import { failedJob, withoutPastDelay } from './job-json.js'
-import { type JobPayload, jobRefOf, otherId } from './payloads.js'
+import { failureSettings, type JobPayload, jobRefOf, otherId } from './payloads.js'
 import type { ProtectedQueue } from './protected-queue.js'
 import { RESTORE } from './scripts/restore.js'
 
@@ -30,7 +30,7 @@ async function recoverJob(
     )
   }
   const why = orphan.cause === 'crash' || orphan.cause === 'retry' ? orphan.cause : 'given-back'
-  const { sendEvents, removeOnFailure } = queue.queue.settings
+  const { sendEvents, removeOnFailure } = payload.settings ?? failureSettings(queue.queue)
   const reason = decision.kind === 'quarantine' ? decision.reason : undefined
   const failed =
     reason === undefined
