@@ -45,19 +45,20 @@ export interface QueueInternals extends BullmqQueue {
 }
 
 /** A worker as its jobs have it, with what is protected in its types. */
-export type WorkerInternals = Pick<Worker, 'id' | 'close' | 'pause' | 'once' | 'on' | 'emit'> &
+export type WorkerInternals = Pick<Worker, 'id' | 'opts' | 'close' | 'pause' | 'once' | 'on' | 'emit'> &
   BullmqQueue & {
     readonly closed: boolean
     readonly closing?: Promise<void> | undefined
     /** Renews the locks of the jobs that it knows. */
     readonly lockManager: {
       trackJob(id: string, token: string, since: number): unknown
+      untrackJob(id: string): unknown
       getTrackedJobIds(): string[]
     }
     callProcessJob(job: Job, token: string, signal?: AbortSignal): Promise<unknown>
   }
 
-export type JobInternals = Job & { readonly queue: WorkerInternals }
+export type JobInternals = Job & { readonly queue: WorkerInternals; readonly token?: string }
 
 /** The prefix of a queue's keys. */
 export const keysOf = ({ qualifiedName }: BullmqQueue): string => `${qualifiedName}:`

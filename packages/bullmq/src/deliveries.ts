@@ -1,4 +1,5 @@
-import type { TaskMonitor } from '@holdfast/core'
+import { ConfigError, type TaskMonitor } from '@holdfast/core'
+import type { Job } from 'bullmq'
 import {
   hasMoved,
   type JobInternals,
@@ -9,6 +10,8 @@ import {
 } from './bullmq.js'
 import { Delivery, type DeliveryParts } from './delivery.js'
 import { hookEnds } from './hook-ends.js'
+import { endAs } from './recover.js'
+import { thrownTooLate } from './thrown.js'
 
 /** Milliseconds after which it is said what a job waits for. */
 const HINT_AFTER = 10_000
@@ -20,6 +23,32 @@ export interface DeliveryOptions extends Pick<DeliveryParts, 'kind' | 'options' 
   readonly onCompleted?: (delivery: Delivery) => void
   /** It is no longer in this process's hands. */
   readonly onGone?: () => void
+}
+
+/** A job that a processor was called with. */
+interface Delivered {
+  readonly delivery: Delivery
+  readonly options: DeliveryOptions
+  readonly begun: Promise<boolean>
+  /** The calls of its processor that are under way, from before it has begun. */
+  readonly calls: Set<Promise<unknown>>
+}
+
+/** Of another adapter's, too: a job is protected once. */
+const DELIVERED = Symbol.for('@holdfast/bullmq')
+
+type ProtectedOriginal = JobInternals & { readonly [DELIVERED]?: Delivered }
+
+/** BullMQ's own job, which it will write the end of, where a wrapper has derived another from it. */
+function originalOf(given: Job): ProtectedOriginal {
+  let job: object = given
+  for (let base: object | null = given; base !== null; base = Object.getPrototypeOf(base)) {
+    if (Object.hasOwn(base, 'queue')) job = base
+  }
+  if (typeof (job as Partial<Job>).moveToCompleted === 'function') return job as ProtectedOriginal
+  throw new ConfigError(
+    `A wrapper of a protected processor must pass on the job that it was called with; this is a copy of job ${given?.id}.`,
+  )
 }
 
 /** The jobs that this process has in hand, of all its workers. */
@@ -45,11 +74,38 @@ export class Deliveries {
   }
 
   /**
-   * Has a job that was fetched begin. Undefined when it is not to run here.
+   * Has a job that was fetched begin, and calls its processor: protected once, however often that was wrapped.
    *
-   * @throws PayloadError, PayloadTooLargeError, ConfigError
+   * @param given the job as a wrapper has it, which may be one that it has derived from BullMQ's
+   * @param token of the fetch; a wrapper may not have passed it on
+   * @param work whether it is the first to be called for the job: others find it begun
+   * @throws PayloadError, PayloadTooLargeError, ConfigError; what the processor throws; Error that keeps BullMQ from
+   * writing an end, when it is not to run here
    */
-  async deliver(job: JobInternals, token: string, options: DeliveryOptions): Promise<Delivery | undefined> {
+  run<T>(
+    given: Job,
+    token: string | undefined,
+    options: DeliveryOptions,
+    work: (delivery: Delivery, isFirst: boolean) => Promise<T>,
+  ): Promise<T> {
+    const job = originalOf(given)
+    const delivered = job[DELIVERED] ?? this.#begin(job, token ?? job.token!, options)
+    const { delivery, begun, calls } = delivered
+    const isFirst = delivered.options === options
+    const call = (async () => {
+      if (!(await begun)) throw leaveAlone(job)
+      if (delivery.own!.isRunning) return work(delivery, isFirst)
+      // A wrapper tries again: not what has gone its way.
+      const became = isFirst ? 'open' : delivery.handsOff ? 'completed' : await delivery.own!.became()
+      if (became === 'completed') return undefined as T
+      if (became !== 'open') throw leaveAlone(job)
+      return this.#end(delivery, () => work(delivery, isFirst))
+    })()
+    calls.add(call)
+    return call.finally(() => calls.delete(call))
+  }
+
+  #begin(job: ProtectedOriginal, token: string, options: DeliveryOptions): Delivered {
     const worker = job.queue
     if (!this.#queues.some((queue) => keysOf(queue) === keysOf(worker))) {
       const name = JSON.stringify(worker.name)
@@ -62,31 +118,41 @@ export class Deliveries {
       doubts: (keys, server, patience) => this.#doubts(keys, server, patience),
     })
     this.#inHand.set(delivery, options)
-    // Some versions fetch one more although their worker closes.
-    if (this.#stopping || worker.closing !== undefined) delivery.cancel()
-    const late = this.#started ? undefined : setTimeout(() => worker.emit('error', notStarted()), HINT_AFTER)
-    const begun = await delivery
-      .begin()
-      .finally(() => clearTimeout(late))
-      .catch((error) => {
+    const calls = new Set<Promise<unknown>>()
+    hookEnds(delivery, {
+      ...{ handsOff: options.onCompleted, calls },
+      ended: (how) => this.#over(delivery, how),
+    })
+    const begin = async (): Promise<boolean> => {
+      const begun = await this.#deliver(delivery).catch((error) => {
         this.remove(delivery)
         throw error
       })
-    if (!begun) {
-      this.remove(delivery)
-      void this.#holderBesides(delivery)
-        ?.resume()
-        .catch((error) => worker.emit('error', error))
-      // Some versions fetch the next one although their worker is paused.
-      if (this.#stopping && !worker.closing)
-        await new Promise<void>((resolve) => worker.once('closing', () => resolve()))
-      return undefined
+      if (!begun) await this.#refused(delivery)
+      return begun
     }
-    hookEnds(delivery, {
-      handsOff: options.onCompleted,
-      ended: (how) => this.#end(delivery, how),
-    })
-    return delivery
+    const value: Delivered = { delivery, options, calls, begun: begin() }
+    Object.defineProperty(job, DELIVERED, { value })
+    return value
+  }
+
+  async #deliver(delivery: Delivery): Promise<boolean> {
+    const { worker } = delivery
+    // Some versions fetch one more although their worker closes.
+    if (this.#stopping || worker.closing !== undefined) delivery.cancel()
+    const late = this.#started ? undefined : setTimeout(() => worker.emit('error', notStarted()), HINT_AFTER)
+    return delivery.begin().finally(() => clearTimeout(late))
+  }
+
+  async #refused(delivery: Delivery): Promise<void> {
+    const { worker } = delivery
+    this.remove(delivery)
+    void this.#holderBesides(delivery)
+      ?.resume()
+      .catch((error) => worker.emit('error', error))
+    // Some versions fetch the next one although their worker is paused.
+    if (this.#stopping && !worker.closing)
+      await new Promise<void>((resolve) => worker.once('closing', () => resolve()))
   }
 
   /** Takes no more jobs, gives back what has not begun, and waits for the others until `signal` aborts. */
@@ -109,7 +175,7 @@ export class Deliveries {
   }
 
   /** The job leaves this process's hands: its end is written, or it is given back. */
-  async #end(delivery: Delivery, how: 'endRow' | 'handBack'): Promise<void> {
+  async #over(delivery: Delivery, how: 'endRow' | 'handBack'): Promise<void> {
     try {
       await delivery[how]()
     } catch (error) {
@@ -119,29 +185,66 @@ export class Deliveries {
   }
 
   /**
-   * BullMQ is to write the end of a job.
+   * Runs a processor, of which BullMQ is to write the end.
    *
-   * @throws Error that keeps it from that, where it can't: its worker was closed by force, or the job's time was cut short
+   * @throws Error that keeps it from that, where it can't: its worker was closed by force, the job's time was cut short,
+   * or its processor has given it back
    */
-  async returned(delivery: Delivery, outcome: { readonly error?: unknown } = {}): Promise<void> {
-    if ('error' in outcome && hasMoved(outcome.error)) return this.ended(delivery)
+  async #end<T>(delivery: Delivery, work: () => Promise<T>): Promise<T> {
+    delivery.returned = false
+    let result: T | undefined
+    let failure: { readonly error: unknown } | undefined
+    try {
+      result = await work()
+    } catch (error) {
+      failure = { error }
+    }
     // A transaction that ends the task may be open still: an end that BullMQ has written would outlive its rollback.
-    const isLost = (await delivery.settle()) === 'lost'
-    if (delivery.worker.closed || ('error' in outcome && (isLost || delivery.cutShort))) {
+    const became = await delivery.own!.became()
+    const { worker, job } = delivery
+    if (failure !== undefined && (became === 'completed' || became === 'released')) {
+      worker.emit('error', thrownTooLate(job.id, became, failure.error))
+    }
+    if (became === 'released') {
+      await this.ended(delivery)
+      throw leaveAlone(job)
+    }
+    if (failure !== undefined && became !== 'completed' && hasMoved(failure.error)) {
+      await this.ended(delivery)
+      throw failure.error
+    }
+    const isCutShort =
+      failure !== undefined && (became === 'lost' || (became === 'open' && delivery.cutShort))
+    if (worker.closed || isCutShort) {
       await this.handBack(delivery)
-      throw leaveAlone(delivery.job)
+      throw leaveAlone(job)
     }
     delivery.returned = true
+    if (failure !== undefined && became !== 'completed') throw failure.error
+    return result as T
   }
 
   /** Ends the row of a job that has ended. */
   ended(delivery: Delivery): Promise<void> {
-    return this.#end(delivery, 'endRow')
+    return this.#over(delivery, 'endRow')
   }
 
-  /** Has others run a job that had begun. */
-  handBack(delivery: Delivery): Promise<void> {
-    return this.#end(delivery, 'handBack')
+  /** Has others run a job that had begun, unless that has committed: then it is completed, without its worker. */
+  async handBack(delivery: Delivery): Promise<void> {
+    if ((await delivery.own!.outcome()) === 'completed') await this.#complete(delivery)
+    await this.#over(delivery, 'handBack')
+  }
+
+  async #complete({ worker, job: { id }, token }: Delivery): Promise<void> {
+    const queue = this.#queues.find((queue) => keysOf(queue) === keysOf(worker))!
+    try {
+      const job = await queue.getJob(id!)
+      if (job === undefined) return
+      endAs(job, worker.opts)
+      await job.moveToCompleted(undefined, token, false)
+    } catch (error) {
+      worker.emit('error', error as Error)
+    }
   }
 
   remove(delivery: Delivery): void {

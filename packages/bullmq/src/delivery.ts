@@ -10,8 +10,10 @@ import {
   type TaskMonitor,
 } from '@holdfast/core'
 import { isLost, type JobInternals, keysOf, runScript, type WorkerInternals } from './bullmq.js'
+import { type Ends, endsOf } from './hook-ends.js'
 import type { ProtectOptions } from './options.js'
-import { type JobPayload, jobRefOf } from './payloads.js'
+import { OwnTask } from './own-task.js'
+import { failureSettings, type JobPayload, jobRefOf } from './payloads.js'
 import { BEGIN } from './scripts/begin.js'
 import { take } from './take.js'
 
@@ -56,8 +58,13 @@ export class Delivery {
   readonly token: string
   /** BullMQ has heard how its processor ended, and is about to write it. */
   returned = false
+  /** The task as the job's processor has it. Undefined where the job could not begin. */
+  own: OwnTask | undefined
+  /** BullMQ's own commands that end the job. */
+  readonly ends: Ends
   readonly #parts: DeliveryParts
   readonly #cancelled = new AbortController()
+  readonly #aborted = new AbortController()
   #state: State = 'beginning'
   #run: JobPayload | undefined
   #task: TaskHandle | undefined
@@ -67,6 +74,7 @@ export class Delivery {
   constructor(job: JobInternals, token: string, parts: DeliveryParts) {
     this.job = job
     this.token = token
+    this.ends = endsOf(job)
     this.#parts = parts
   }
 
@@ -74,20 +82,36 @@ export class Delivery {
     return this.#state
   }
 
-  get kind(): JobPayload['kind'] {
-    return this.#parts.kind
+  /**
+   * BullMQ is to see it as completed before its work is done. Not so where nothing but BullMQ would know of it: an
+   * unprotected one stays active while it runs.
+   */
+  get handsOff(): boolean {
+    return this.#parts.kind === 'handOff' && this.#task?.protected === true
   }
 
   get worker(): WorkerInternals {
     return this.job.queue
   }
 
-  get task(): TaskHandle {
-    return this.#task!
+  /** Aborts when the work should end. */
+  get signal(): AbortSignal {
+    return this.#aborted.signal
   }
 
   get jobRef(): string | undefined {
     return this.#run && jobRefOf(this.#run)
+  }
+
+  /** The work should end. */
+  abort(reason: unknown): void {
+    this.#aborted.abort(reason)
+  }
+
+  /** Aborts with that signal, too. */
+  hear(signal: AbortSignal | undefined): void {
+    if (signal?.aborted) this.abort(signal.reason)
+    signal?.addEventListener('abort', () => this.abort(signal.reason), { once: true })
   }
 
   /** The processor shall not begin any more; the job is given back. */
@@ -116,6 +140,8 @@ export class Delivery {
       await this.#parts.place?.(this.#cancelled.signal)
       this.#cancelled.signal.throwIfAborted()
       this.#task = await this.#register(monitor)
+      this.own = new OwnTask(this.#task, monitor)
+      this.hear(this.#task.signal)
     } catch (error) {
       if (this.#cancelled.signal.aborted || takesNoMore(error)) {
         await this.giveBack()
@@ -161,6 +187,7 @@ export class Delivery {
     this.#run = {
       ...{ kind, keys: keysOf(this.worker), id, timestamp: Number(timestamp) },
       ...{ token: this.token, starts: Number(ats), server, fields },
+      settings: failureSettings(this.worker),
     }
     return true
   }
@@ -215,7 +242,7 @@ export class Delivery {
   async #mayRun(processId: string, begun: number): Promise<boolean> {
     const isSlow = performance.now() - begun > SLOW
     if (isSlow && (await this.#look()).length === 0) return false
-    const { fullId, signal, protected: isProtected } = this.task
+    const { fullId, signal, protected: isProtected } = this.#task!
     const sameLife = !isProtected || fullId.startsWith(`${processId}/`)
     return sameLife && !this.#cancelled.signal.aborted && !signal.aborted
   }
@@ -235,7 +262,7 @@ export class Delivery {
 
   /** Puts it back in front of the others, if it is this fetch's still. */
   async giveBack(): Promise<void> {
-    await this.#move(() => this.job.moveToWait(this.token))
+    await this.#move(() => this.ends.moveToWait(this.token))
   }
 
   async #move(move: () => Promise<unknown>): Promise<void> {
@@ -247,28 +274,23 @@ export class Delivery {
 
   /** The processor was cut short rather than failed: this process may be dead, or stops. */
   get cutShort(): boolean {
-    const { aborted, reason } = this.task.signal
+    const { aborted, reason } = this.#task!.signal
     return aborted && (LeaseExpiredError.is(reason) || StoppedError.is(reason) || TaskLostError.is(reason))
   }
 
-  /** Gives a job back that had begun. It keeps its attempts. */
+  /** Gives a job back that had begun, unless its processor has done so. It keeps its attempts. */
   async handBack(): Promise<void> {
     this.#state = 'ended'
-    if (!this.task.protected) await this.giveBack()
-    else if ((await this.settle()) === 'open') await this.task.release().catch(unlessSettled)
+    if (!this.#task!.protected) await this.giveBack()
+    else if ((await this.own!.became()) === 'open') await this.#task!.release().catch(unlessSettled)
   }
 
   /** Its end is written. */
   async endRow(): Promise<void> {
     this.#state = 'ended'
-    if (this.#task !== undefined && (await this.settle()) === 'open') {
+    if (this.#task !== undefined && (await this.own!.became()) === 'open') {
       await this.#task.complete().catch(unlessSettled)
     }
-  }
-
-  /** What became of the task, once its processor has settled: that may be up to a transaction of the processor's. */
-  settle(): ReturnType<TaskMonitor['settle']> {
-    return this.#monitor!.settle(this.task)
   }
 
   /**
@@ -298,9 +320,9 @@ export class Delivery {
 
   async #reclaim(): Promise<boolean> {
     // Handed off, nothing would unlock it again.
-    if (this.kind === 'handOff' && !this.returned) return false
+    if (this.handsOff && !this.returned) return false
     for (let tries = 0; tries < CLAIMS; tries++) {
-      if (this.#state !== 'running' || !this.task.protected || !(await this.#isRegistered())) return false
+      if (this.#state !== 'running' || !(await this.#isOurs())) return false
       const [answer] = await take(this.worker, this.#run!, { purpose: 'keep', token: this.token })
       if (answer === 'taken') return true
       if (answer !== 'busy' && answer !== 'superseded') return false
@@ -316,10 +338,14 @@ export class Delivery {
   }
 
   /** Whether the job is this process's by the database's word, which is waited for: nobody else begins it without. */
-  async #isRegistered(): Promise<boolean> {
+  async #isOurs(): Promise<boolean> {
+    const task = this.#task!
+    const { isReleased, decided } = this.own!
+    if (!task.protected || isReleased) return false
+    if (decided === 'completed') return true // It has ended, and has no row that others could find.
     try {
-      await this.task.confirm()
-      return await this.#monitor!.isRegistered(this.task)
+      await task.confirm()
+      return await this.#monitor!.isRegistered(task)
     } catch {
       return false // Declared dead, or stopped: then BullMQ decides.
     }

@@ -22,7 +22,7 @@ export async function expandOrphans(
         return [{ orphan, jobRef: orphan.jobRef, detail: { ...payload, id: id ?? payload.id } }]
       }
       if (orphan.cause === 'retry') return [retried(orphan, keys, id)]
-      const { workerId } = payload
+      const { workerId, settings } = payload
       const [server, held] = (await runScript(queueOf(queues, keys), HELD, workerId)) as [string, Held[]]
       return held.map(([id, timestamp, token, starts]) => {
         const job = {
@@ -34,7 +34,7 @@ export async function expandOrphans(
           server,
           fields: {},
         }
-        const detail: EndedRun = { kind: 'guard', ...job }
+        const detail: EndedRun = { kind: 'guard', ...job, ...(settings && { settings }) }
         return { orphan, jobRef: jobRefOf(job), detail }
       })
     }),

@@ -10,16 +10,23 @@ import {
 } from '@holdfast/core'
 import { keysOf, type WorkerInternals } from './bullmq.js'
 import { GuardedRuns } from './guarded-runs.js'
-import type { GuardPayload } from './payloads.js'
+import { failureSettings, type GuardPayload } from './payloads.js'
 
 /** Milliseconds between tries to register while the database is away. */
 const RETRY = 250
+
+/** What stands for a worker. */
+interface Cover {
+  row?: Promise<TaskHandle | undefined>
+  /** It may run, be it that the monitor says to run without. */
+  ready?: Promise<unknown>
+}
 
 /** Keeps one task row for each guarded worker: it stands for whatever the worker has locked. */
 export class Guard {
   readonly #queue: string
   readonly #monitor: Promise<TaskMonitor>
-  readonly #rows = new Map<WorkerInternals, Promise<TaskHandle | undefined>>()
+  readonly #rows = new Map<WorkerInternals, Cover>()
   readonly #runs = new GuardedRuns()
   #stopping = false
 
@@ -40,7 +47,7 @@ export class Guard {
       this.#cover(worker)
       worker.once('closed', () => void this.#end(worker).catch((error) => worker.emit('error', error)))
     }
-    await this.#rows.get(worker)
+    await this.#rows.get(worker)?.ready
   }
 
   /** This process was declared dead: what its workers ran is run elsewhere, and what they fetch now has a new row. */
@@ -50,9 +57,13 @@ export class Guard {
   }
 
   #cover(worker: WorkerInternals): void {
-    const row = this.#register(worker)
-    row.catch((error) => worker.emit('error', error))
-    this.#rows.set(worker, row)
+    const cover: Cover = {}
+    this.#rows.set(worker, cover)
+    const unprotected = new Promise<void>((resolve) => {
+      cover.row = this.#register(worker, cover, resolve)
+    })
+    cover.ready = Promise.race([cover.row, unprotected])
+    cover.row!.catch((error) => worker.emit('error', error))
   }
 
   /** Closes the workers, and waits for what they run until `signal` aborts. */
@@ -68,19 +79,29 @@ export class Guard {
 
   /** What it had locked to the end, if anything, is given back at once. */
   async #end(worker: WorkerInternals): Promise<void> {
-    const row = this.#rows.get(worker)
+    const cover = this.#rows.get(worker)
     this.#rows.delete(worker)
-    await (await row)?.release().catch((error) => {
+    await (await cover?.row)?.release().catch((error) => {
       if (!TaskLostError.is(error)) throw error // Recovered already.
     })
   }
 
-  async #register(worker: WorkerInternals): Promise<TaskHandle | undefined> {
+  async #register(
+    worker: WorkerInternals,
+    cover: Cover,
+    runsUnprotected: () => void,
+  ): Promise<TaskHandle | undefined> {
     const monitor = await this.#monitor
-    const payload: GuardPayload = { kind: 'guard', keys: keysOf(worker), workerId: worker.id }
-    while (!worker.closed && !this.#stopping) {
+    const payload: GuardPayload = {
+      ...{ kind: 'guard', keys: keysOf(worker), workerId: worker.id },
+      settings: failureSettings(worker),
+    }
+    while (!worker.closed && !this.#stopping && this.#rows.get(worker) === cover) {
       try {
-        return await monitor.register({ queue: this.#queue, payload })
+        const task = await monitor.register({ queue: this.#queue, payload })
+        if (task.protected) return task
+        runsUnprotected()
+        await delay(monitor.config.heartbeatInterval)
       } catch (error) {
         if (StoppedError.is(error) || NotStartedError.is(error)) return undefined
         const isPassing = DatabaseError.is(error) || LeaseExpiredError.is(error) || TaskLostError.is(error)

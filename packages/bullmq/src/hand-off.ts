@@ -1,9 +1,10 @@
 import { ConfigError, overdue, Semaphore, TaskLostError } from '@holdfast/core'
-import { type JobInternals, leaveAlone, type ProtectedProcessor, type WrappedProcessor } from './bullmq.js'
+import type { ProtectedProcessor, WrappedProcessor } from './bullmq.js'
 import { callProcessor } from './call-processor.js'
-import type { Deliveries } from './deliveries.js'
+import type { Deliveries, DeliveryOptions } from './deliveries.js'
 import type { Delivery } from './delivery.js'
 import type { HandOffOptions } from './options.js'
+import { thrownTooLate } from './thrown.js'
 
 /**
  * A processor whose jobs BullMQ sees as completed as soon as they are registered, while the work goes on in this process.
@@ -19,44 +20,47 @@ export function handOffProcessor<Data, Name extends string>(
     throw new ConfigError(`concurrency must be a whole number of at least 1: ${concurrency}.`)
   }
   const places = new Semaphore(concurrency)
-  return async (job, token, _signal) => {
+  return async (job, token, signal) => {
     let placed = false
-    const delivery = await deliveries.deliver(job as unknown as JobInternals, token!, {
+    const work = (delivery: Delivery): Promise<unknown> =>
+      Promise.race([callProcessor(processor, job, delivery), overdue(delivery.signal)])
+    const delivering: DeliveryOptions = {
       ...{ kind: 'handOff', options },
       place: async (signal) => {
         placed = await places.acquire(signal)
       },
       onCompleted: (delivery) => {
-        work(deliveries, processor, delivery).catch((error) => delivery.worker.emit('error', error))
+        finish(deliveries, delivery, work).catch((error) => delivery.worker.emit('error', error))
       },
       onGone: () => {
         if (placed) places.release()
         placed = false
       },
+    }
+    await deliveries.run(job, token, delivering, async (delivery, isFirst) => {
+      if (isFirst && delivery.handsOff) return
+      delivery.hear(signal)
+      await work(delivery)
     })
-    if (delivery === undefined) throw leaveAlone(job)
-    await deliveries.returned(delivery)
   }
 }
 
-async function work<Data, Name extends string>(
+async function finish(
   deliveries: Deliveries,
-  processor: ProtectedProcessor<Data, unknown, Name>,
   delivery: Delivery,
+  work: (delivery: Delivery) => Promise<unknown>,
 ): Promise<void> {
-  const { signal } = delivery.task
   delivery.job.attemptsMade -= 1 // That it was handed off is no attempt.
-  let failure: Error | undefined
-  try {
-    await Promise.race([callProcessor(processor, delivery, signal), overdue(signal)])
-  } catch (error) {
-    failure = error instanceof Error ? error : new Error(String(error))
-  }
-  const isOpen = (await delivery.settle()) === 'open'
-  if (failure !== undefined && isOpen) return fail(deliveries, delivery, failure)
+  const failure = await work(delivery).then(
+    () => undefined,
+    (error: Error) => ({ error }),
+  )
+  const became = await delivery.own!.outcome()
+  if (failure !== undefined && became === 'open') return fail(deliveries, delivery, failure.error)
   await deliveries.ended(delivery)
-  // It has committed its effects, or is others', so there is nothing to try again.
-  if (failure !== undefined && !delivery.cutShort) throw failure
+  if (failure !== undefined && (became === 'completed' || became === 'released')) {
+    throw thrownTooLate(delivery.job.id, became, failure.error)
+  }
 }
 
 /** BullMQ's own attempts and backoff say what becomes of it. */

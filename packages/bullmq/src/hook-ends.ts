@@ -1,49 +1,125 @@
-import { isConnectionError, isLost } from './bullmq.js'
+import { isConnectionError, isLost, type JobInternals, leaveAlone } from './bullmq.js'
 import type { Delivery } from './delivery.js'
+import { storableError, thrownTooLate } from './thrown.js'
+
+type End = (...args: unknown[]) => Promise<unknown>
+
+/** The commands by which a worker ends a run. */
+const NAMES = ['moveToCompleted', 'moveToFailed', 'moveToWait'] as const
+
+export type Ends = Readonly<Record<(typeof NAMES)[number], End>>
+
+export const endsOf = (job: JobInternals): Ends =>
+  Object.fromEntries(NAMES.map((name) => [name, (job[name] as End).bind(job)])) as unknown as Ends
 
 export interface EndHooks {
   /** Takes the job over instead of its end, when BullMQ sees it as completed. */
   readonly handsOff: ((delivery: Delivery) => void) | undefined
+  /** The calls of its processor that are under way, from before it has begun. */
+  readonly calls: ReadonlySet<Promise<unknown>>
   ended(how: 'endRow' | 'handBack'): Promise<void>
 }
-
-/** The commands by which a worker ends a run. */
-const ENDS = ['moveToCompleted', 'moveToFailed', 'moveToWait'] as const
-
-type End = (...args: unknown[]) => Promise<unknown>
 
 /**
  * Hears of the end that BullMQ writes of a job: its row ends after that, so that no crash in between loses the job. A job
  * that BullMQ has taken for stalled meanwhile is claimed back once.
  */
-export function hookEnds(delivery: Delivery, { handsOff, ended }: EndHooks): void {
-  const { job } = delivery
-  for (const name of ENDS) {
-    const write = (job[name] as End).bind(job)
-    const isCompletion = name === 'moveToCompleted'
-    const value: End = async (...args) => {
-      if (delivery.state !== 'running') return write(...args)
-      let result: unknown
-      try {
-        result = await write(...args)
-      } catch (error) {
-        const isOurs = isLost(error) && (await delivery.reclaim())
-        if (!isOurs) {
-          // Of other failures of a completion BullMQ goes on to fail the job, and it tries a connection again.
-          if (isLost(error)) void ended('endRow')
-          else if (!isCompletion && !isConnectionError(error)) void ended('handBack')
-          throw error
-        }
-        result = await write(...args)
-      }
-      if (isCompletion && handsOff !== undefined) {
-        delivery.returned = false
-        handsOff(delivery)
-      }
-      // Nobody waits for the row, which may take long while the database is away.
-      else void ended('endRow')
-      return result
-    }
+export function hookEnds(delivery: Delivery, hooks: EndHooks): void {
+  const { job, ends } = delivery
+  const hook = (name: keyof Ends, value: End): void => {
     Object.defineProperty(job, name, { value, configurable: true, writable: true })
   }
+  hook('moveToWait', (...args) => write(delivery, hooks, false, () => ends.moveToWait(...args)))
+  hook('moveToCompleted', async (result, ...args) => {
+    // A wrapper did not wait for it.
+    for (const call of hooks.calls) result = await waitFor(delivery, call)
+    const handsOff = delivery.state === 'running' && delivery.handsOff
+    const isDecided = !handsOff && (await outcome(delivery)) === 'completed'
+    return write(delivery, hooks, true, () =>
+      isDecided ? complete(delivery, result, args) : ends.moveToCompleted(result, ...args),
+    )
+  })
+  hook('moveToFailed', async (thrown, ...args) => {
+    if (delivery.state === 'running') delivery.abort(thrown) // Where a wrapper has given it up, it runs still.
+    const isDecided = (await outcome(delivery)) === 'completed'
+    if (isDecided) delivery.worker.emit('error', thrownTooLate(job.id, 'completed', thrown))
+    return write(delivery, hooks, isDecided, () =>
+      isDecided ? complete(delivery, undefined, args) : fail(delivery, thrown, args),
+    )
+  })
+}
+
+/** What its processor has made of its task, once and for all. @throws Error that keeps BullMQ from writing an end */
+async function outcome(delivery: Delivery): Promise<string> {
+  if (delivery.state === 'beginning') return 'open' // It could not begin.
+  const became = delivery.state === 'running' ? await delivery.own!.outcome() : 'released'
+  // Whatever a wrapper has made of the error that says so.
+  if (became === 'released') throw leaveAlone(delivery.job)
+  return became
+}
+
+async function waitFor(delivery: Delivery, call: Promise<unknown>): Promise<unknown> {
+  const { worker, job, token } = delivery
+  // BullMQ has ceased to renew its lock.
+  worker.lockManager.trackJob(job.id!, token, Date.now())
+  return call.finally(() => worker.lockManager.untrackJob(job.id!))
+}
+
+/** What has committed is completed, also where JSON can't hold its result. */
+async function complete(
+  { ends, worker }: Delivery,
+  result: unknown,
+  args: readonly unknown[],
+): Promise<unknown> {
+  try {
+    return await ends.moveToCompleted(result, ...args)
+  } catch (error) {
+    if (isLost(error) || isConnectionError(error)) throw error
+    worker.emit('error', error as Error)
+    return ends.moveToCompleted(undefined, ...args)
+  }
+}
+
+/** Without another try where BullMQ can't say when, since a backoff of the user's throws. */
+async function fail({ ends, worker }: Delivery, thrown: unknown, args: readonly unknown[]): Promise<unknown> {
+  const error = storableError(thrown)
+  try {
+    return await ends.moveToFailed(error, ...args)
+  } catch (cause) {
+    if (isLost(cause) || isConnectionError(cause)) throw cause
+    worker.emit('error', cause as Error)
+    const { message, stack } = error
+    const last = Object.assign(new Error(message), { name: 'UnrecoverableError', stack })
+    return ends.moveToFailed(last, ...args)
+  }
+}
+
+/** Writes the end of a job, and then that of its row; or hands the job off. */
+async function write(
+  delivery: Delivery,
+  { handsOff, ended }: EndHooks,
+  isCompletion: boolean,
+  end: () => Promise<unknown>,
+): Promise<unknown> {
+  if (delivery.state !== 'running') return end()
+  let result: unknown
+  try {
+    result = await end()
+  } catch (error) {
+    const isOurs = isLost(error) && (await delivery.reclaim())
+    if (!isOurs) {
+      // Of other failures of a completion BullMQ goes on to fail the job, and it tries a connection again.
+      if (isLost(error)) void ended('endRow')
+      else if (!isCompletion && !isConnectionError(error)) void ended('handBack')
+      throw error
+    }
+    result = await end()
+  }
+  if (isCompletion && delivery.handsOff) {
+    delivery.returned = false
+    handsOff!(delivery)
+  }
+  // Nobody waits for the row, which may take long while the database is away.
+  else void ended('endRow')
+  return result
 }

@@ -1,4 +1,14 @@
 import { createHash } from 'node:crypto'
+import type { WorkerOptions } from 'bullmq'
+import type { WorkerInternals } from './bullmq.js'
+
+/** What its worker's options say of failed jobs: which are kept, and how many are counted in metrics. */
+export type FailureSettings = Pick<WorkerOptions, 'removeOnFail' | 'metrics'>
+
+export const failureSettings = ({ opts: { removeOnFail, metrics } }: WorkerInternals): FailureSettings => ({
+  ...(removeOnFail === undefined ? {} : { removeOnFail }),
+  ...(metrics === undefined ? {} : { metrics }),
+})
 
 /** What a task row holds of a job. */
 export interface JobPayload {
@@ -15,6 +25,8 @@ export interface JobPayload {
   readonly server: string
   /** The job's hash in Redis, from before its processor began: name, data, all options, attempts, progress, parent. */
   readonly fields: Readonly<Record<string, string>>
+  /** Rows of before have none. */
+  readonly settings?: FailureSettings
 }
 
 /** What a task row holds that stands for all jobs of a worker. */
@@ -22,6 +34,7 @@ export interface GuardPayload {
   readonly kind: 'guard'
   readonly keys: string
   readonly workerId: string
+  readonly settings?: FailureSettings
 }
 
 /** A run that is over, as recovery sees it. */

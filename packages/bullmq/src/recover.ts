@@ -1,7 +1,7 @@
 import { type DecidedJob, type JobOutcome, type RecoveryContext, recoverEach } from '@holdfast/core'
-import type { Job } from 'bullmq'
+import type { Job, WorkerOptions } from 'bullmq'
 import { isLost, keysOf, type QueueInternals, unrecoverable } from './bullmq.js'
-import { type EndedRun, jobRefOf, otherId, recoveryToken } from './payloads.js'
+import { type EndedRun, type FailureSettings, jobRefOf, otherId, recoveryToken } from './payloads.js'
 import { take } from './take.js'
 
 /** Carries out each decision: one script takes the job, a command of BullMQ's moves it on. */
@@ -46,10 +46,21 @@ async function recoverJob(
     const job = await queue.getJob(id)
     // Removed in between: somebody wanted that.
     if (job === undefined) return { kind: 'finished' }
+    if (run.settings !== undefined) endAs(job, run.settings)
     await move(job, token, decision)
   }
   if (fails) return { kind: 'quarantined' }
   return { kind: 'requeued', jobRef: jobRefOf({ ...run, id }) }
+}
+
+/** Has a job end as its own worker would have it. */
+export function endAs(job: Job, settings: WorkerOptions | FailureSettings): void {
+  // In 6 its backend knows the options, in 5 its scripts do.
+  const part = ('backend' in job ? 'backend' : 'scripts') as never
+  const commands: { queue: { opts: object } } = job[part]
+  const opts = { ...commands.queue.opts, ...settings }
+  const queue = Object.create(commands.queue, { opts: { value: opts } })
+  job[part] = Object.create(commands, { queue: { value: queue } }) as never
 }
 
 async function move(job: Job, token: string, decision: DecidedJob['decision']): Promise<void> {

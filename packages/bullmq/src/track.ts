@@ -1,5 +1,4 @@
-import { linkedSignal } from '@holdfast/core'
-import { type JobInternals, leaveAlone, type ProtectedProcessor, type WrappedProcessor } from './bullmq.js'
+import type { ProtectedProcessor, WrappedProcessor } from './bullmq.js'
 import { callProcessor } from './call-processor.js'
 import type { Deliveries } from './deliveries.js'
 import type { TrackOptions } from './options.js'
@@ -10,23 +9,9 @@ export function trackProcessor<Data, Result, Name extends string>(
   processor: ProtectedProcessor<Data, Result, Name>,
   options: TrackOptions,
 ): WrappedProcessor<Data, Result, Name> {
-  return async (job, token, signal) => {
-    const delivery = await deliveries.deliver(job as unknown as JobInternals, token!, {
-      kind: 'track',
-      options,
+  return (job, token, signal) =>
+    deliveries.run(job, token, { kind: 'track', options }, (delivery) => {
+      delivery.hear(signal)
+      return callProcessor(processor, job, delivery)
     })
-    if (delivery === undefined) throw leaveAlone(job)
-    const linked = linkedSignal(delivery.task.signal, signal)
-    let result: Result
-    try {
-      result = await callProcessor(processor, delivery, linked.signal)
-    } catch (error) {
-      await deliveries.returned(delivery, { error })
-      throw error
-    } finally {
-      linked.unlink()
-    }
-    await deliveries.returned(delivery)
-    return result
-  }
 }

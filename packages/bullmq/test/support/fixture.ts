@@ -95,6 +95,12 @@ export class Fixture implements AsyncDisposable {
     return rows.map(({ count }) => Number(count))
   }
 
+  /** Has a job look as if it had been in flight in two dying processes. */
+  async suspect({ id, timestamp }: Job): Promise<void> {
+    await sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
+      values ('bullmq', ${`${this.keys}${id}@${timestamp}`}, 2, current_timestamp)`.execute(this.db)
+  }
+
   async outcomes(): Promise<string[]> {
     const { rows } = await sql<{ outcome: string }>`select outcome from holdfast_recoveries`.execute(this.db)
     return rows.map(({ outcome }) => outcome)

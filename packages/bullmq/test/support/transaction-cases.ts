@@ -54,19 +54,18 @@ export function transactionCases(way: 'track' | 'handOff'): void {
       expect(await effects()).toEqual([])
     })
 
-    it('that has committed before its processor throws', async () => {
+    it('that has committed before its processor throws has ended, which is told', async () => {
       await fixture.worker({ way, monitor })
       const job = await fixture.add({ transaction: 'commits', failFirst: 1 }, { attempts: 3 })
-      // Tracked: BullMQ hears of the failure alone, and goes by the job's attempts. Handed off: there is nothing to try again.
-      if (way === 'track') await until(() => fixture.ledger.entries('finish', job.id).length === 1)
-      else await until(() => fixture.ledger.entries('error').length === 1)
+      await until(() => fixture.ledger.entries('error').length === 1, { what: 'it is told' })
       await fixture.completed(1)
       await fixture.settled()
-      expect(runs(job.id)).toEqual(way === 'track' ? [0, 1] : [0])
-      expect(await effects()).toHaveLength(way === 'track' ? 2 : 1)
-      expect(fixture.ledger.entries('error').map(({ detail }) => detail)).toEqual(
-        way === 'track' ? [] : ['not yet'],
-      )
+      expect(runs(job.id)).toEqual([0])
+      expect(await effects()).toHaveLength(1)
+      expect(fixture.ledger.entries('error')).toMatchObject([
+        { detail: expect.stringMatching(/failed after it had ended its task; the job is completed/) },
+      ])
+      expect(fixture.ledger.entries('failed')).toEqual([])
     })
 
     describe('that is open still when its processor has ended', () => {

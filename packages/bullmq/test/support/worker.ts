@@ -6,7 +6,10 @@ import type { Job, WorkerOptions } from 'bullmq'
 import { type ControlledTransaction, sql, type Transaction } from 'kysely'
 import { bullmqAdapter, type ProtectedJob } from '../../src/index.js'
 import { bullmq, connectionOf } from './bull.js'
+import { type Ending, endTask } from './endings.js'
+import { type Thrown, thrown } from './thrown.js'
 import { TIMES } from './times.js'
+import { otherAdapter, type Wrapper, wrapped } from './wrapped.js'
 
 export interface ChildWorkerOptions {
   readonly url: string
@@ -19,6 +22,12 @@ export interface ChildWorkerOptions {
   /** @default 'track' */
   readonly way?: 'track' | 'handOff' | 'guard' | 'plain'
   readonly handOffConcurrency?: number
+  /** How the protected processor is wrapped once more. */
+  readonly wrapper?: Wrapper
+  /** Guarded, its processor is tracked all the same. */
+  readonly tracked?: boolean
+  /** Its worker's backoffs throw. */
+  readonly brokenBackoff?: boolean
   /** A file that BullMQ runs jobs in, in a thread of its own, instead of the processor here. */
   readonly sandbox?: string
   readonly monitor?: Partial<TaskMonitorOptions>
@@ -36,6 +45,10 @@ export interface Work {
   readonly gate?: string
   readonly listens?: boolean
   readonly fail?: string
+  /** Throws one of these. */
+  readonly throws?: Thrown
+  /** How its runs end their task themselves, one after the other. */
+  readonly endings?: readonly Ending[]
   /** Fails until it has begun this often. */
   readonly failFirst?: number
   readonly kill?: boolean
@@ -68,9 +81,18 @@ const queue = new bullmq.Queue(options.queue, base)
 queue.on('error', () => undefined)
 if (options.diesRecovering) queue.getJob = () => process.kill(process.pid, 'SIGKILL') as never
 const adapter = bullmqAdapter({ queues: [queue] })
+const other = otherAdapter([queue])
 const quiet = { warn: () => undefined, error: () => undefined }
-const monitor = new TaskMonitor({ db, adapters: [adapter], logger: quiet, ...TIMES, ...options.monitor })
-for (const name of ['evicted', 'recovered', 'quarantined', 'recoveryFailed', 'taskOverdue'] as const) {
+const monitor = new TaskMonitor({
+  db,
+  adapters: [adapter, other],
+  logger: quiet,
+  ...TIMES,
+  ...options.monitor,
+})
+for (const name of [
+  ...(['evicted', 'recovered', 'quarantined', 'recoveryFailed', 'taskOverdue', 'unprotected'] as const),
+]) {
   monitor.on(name, (event) =>
     send({ type: name, ...event, error: String('error' in event ? event.error : '') }),
   )
@@ -114,7 +136,7 @@ async function cut(trx: Transaction<Tables>): Promise<void> {
 
 async function work(job: Job, token: string, signal: AbortSignal): Promise<unknown> {
   const { gate, listens, fail, failFirst, kill, blockUntil, result, progress, moves } = job.data as Work
-  const { transaction, times, swallows } = job.data as Work
+  const { transaction, times, swallows, throws, endings } = job.data as Work
   const id = job.id!
   const note = (what: 'start' | 'finish' | 'aborted', detail?: unknown): void =>
     ledger.note({ what, job: id, detail })
@@ -142,6 +164,9 @@ async function work(job: Job, token: string, signal: AbortSignal): Promise<unkno
       if (!swallows) throw error
     })
   }
+  const ending = endings?.[runs - 1]
+  const ended = ending && (await endTask(ending, { db, job: job as ProtectedJob, ledger }))
+  if (throws !== undefined) throw thrown(throws)
   if (fail !== undefined) throw new Error(fail)
   if (failFirst !== undefined && runs <= failFirst) throw new Error('not yet')
   if (moves === 'delayed' && runs === 1) {
@@ -157,22 +182,33 @@ async function work(job: Job, token: string, signal: AbortSignal): Promise<unkno
     throw new bullmq.RateLimitError()
   }
   note('finish')
-  return result
+  return ended ?? result
 }
 
-const processor =
-  way === 'track'
-    ? adapter.track(work as never)
-    : way === 'handOff'
-      ? adapter.handOff(work as never, { concurrency: handOffConcurrency })
-      : work
+const parts = { adapter, other, isOpen: (gate: string) => ledger.isOpen(gate) }
+
+function processorOf(): unknown {
+  const { wrapper, tracked } = options
+  if (way === 'plain' || (way === 'guard' && !tracked)) return work
+  if (wrapper !== undefined)
+    return wrapped(wrapper, work as never, { ...parts, way: way as 'track' | 'handOff' })
+  if (way === 'handOff') return adapter.handOff(work as never, { concurrency: handOffConcurrency })
+  return adapter.track(work as never)
+}
+
+const processor = processorOf()
 
 const worker = new bullmq.Worker(options.queue, (options.sandbox ?? processor) as never, {
   ...{ ...base, concurrency: 10, autorun: false, lockDuration: 30_000, drainDelay: 1 },
   ...options.settings,
+  ...(options.brokenBackoff && {
+    settings: { backoffStrategy: () => Promise.reject(new Error('no backoff')) },
+  }),
 })
 worker.on('error', (error) => ledger.note({ what: 'error', job: '', detail: error.message }))
-worker.on('completed', (job, result) => ledger.note({ what: 'completed', job: job.id!, detail: result }))
+worker.on('completed', (job, result) =>
+  ledger.note({ what: 'completed', job: job.id!, detail: typeof result === 'bigint' ? 'a bigint' : result }),
+)
 worker.on('failed', (job, error) =>
   ledger.note({ what: 'failed', job: job?.id ?? '', detail: error.message }),
 )

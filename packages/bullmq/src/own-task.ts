@@ -1,0 +1,96 @@
+import {
+  type CompleteOptions,
+  DatabaseError,
+  type ReleaseOptions,
+  type Settled,
+  type TaskHandle,
+  TaskLostError,
+  type TaskMonitor,
+} from '@holdfast/core'
+import { storableError } from './thrown.js'
+
+/** What became of a job's task; `completed` and `released` by its processor. */
+export type Outcome = Exclude<Settled, 'ended'> | 'completed' | 'released'
+
+/** The task of a job as its processor has it: whether that completes it or gives it back is what becomes of the job. */
+export class OwnTask {
+  readonly handle: TaskHandle
+  readonly #task: TaskHandle
+  readonly #monitor: TaskMonitor
+  #running = 0
+  /** What was called last that was not refused; of `complete({ trx })` nobody knows here whether it has held. */
+  #endedBy: 'complete' | 'release' | undefined
+  /** What became of it, once that is certain. */
+  decided: Outcome | undefined
+  #shut = false
+
+  constructor(task: TaskHandle, monitor: TaskMonitor) {
+    this.#task = task
+    this.#monitor = monitor
+    const complete = (options?: CompleteOptions): Promise<void> =>
+      this.#end('complete', () => task.complete(options))
+    const release = (options?: ReleaseOptions): Promise<void> =>
+      this.#end('release', () => task.release(options))
+    this.handle = new Proxy(task, {
+      get(target, member) {
+        if (member === 'complete') return complete
+        if (member === 'release') return release
+        const value = Reflect.get(target, member, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+  }
+
+  /** Its processor is at work. */
+  get isRunning(): boolean {
+    return this.#running > 0
+  }
+
+  /** Its processor has given it back. */
+  get isReleased(): boolean {
+    return this.#endedBy === 'release'
+  }
+
+  /** Runs the processor. @throws what that threw, as BullMQ can take it */
+  async work<T>(processor: () => Promise<T>): Promise<T> {
+    this.#running += 1
+    try {
+      return await processor()
+    } catch (error) {
+      throw storableError(error)
+    } finally {
+      this.#running -= 1
+    }
+  }
+
+  /** What became of it; waits while that is up to a transaction. */
+  async became(): Promise<Outcome> {
+    const settled = await this.#monitor.settle(this.#task)
+    if (settled !== 'ended') return settled
+    return this.isReleased ? 'released' : 'completed'
+  }
+
+  /** The same once and for all, the processor being over or out of time: what it says of the task from now on is refused. */
+  async outcome(): Promise<Outcome> {
+    this.#shut = true
+    this.decided = await this.became()
+    return this.decided
+  }
+
+  async #end(by: 'complete' | 'release', end: () => Promise<void>): Promise<void> {
+    if (this.#shut) {
+      throw new TaskLostError(
+        `Task ${this.#task.fullId} was ended when its processor was over, or had run out of time. Discard the result.`,
+      )
+    }
+    const before = this.#endedBy
+    this.#endedBy = by // A job that is given back may begin before this process has heard that it was.
+    try {
+      await end()
+    } catch (error) {
+      // One whose answer was lost is repeated until it is certain.
+      if (!DatabaseError.is(error)) this.#endedBy = before
+      throw error
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import { until } from '@holdfast/chaos'
+import { sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Fixture } from './support/fixture.js'
+
+let fixture: Fixture
+beforeEach(async () => {
+  fixture = await Fixture.create()
+})
+afterEach(() => fixture[Symbol.asyncDispose]())
+
+const hide = () => sql`alter table holdfast_tasks rename to elsewhere`.execute(fixture.db)
+const show = () => sql`alter table elsewhere rename to holdfast_tasks`.execute(fixture.db)
+const runs = (id: string): object[] =>
+  fixture.ledger.entries('start', id).map(({ detail }) => detail as object)
+
+const monitor = { onRegisterFailure: 'run-unprotected' as const, orphanThreshold: 60_000 }
+
+describe.each(['track', 'handOff'] as const)('a job that runs unprotected (%s)', (way) => {
+  /** A worker whose tasks can't be registered, though its heart beats. */
+  async function work(options: object = {}) {
+    const worker = await fixture.worker({ way, monitor, handOffConcurrency: 1, ...options })
+    await hide()
+    return worker
+  }
+
+  it('is active while it runs, and completed when that is over', async () => {
+    await work()
+    const job = await fixture.add({ gate: 'open' })
+    await fixture.started(1)
+    expect(await fixture.places()).toMatchObject({ active: [job.id], completed: [] })
+    fixture.ledger.openGate('open')
+    await fixture.completed(1)
+    expect(runs(job.id)).toMatchObject([{ protected: false }])
+    // Its place is free again.
+    await fixture.add()
+    await fixture.completed(2)
+  })
+
+  it('fails by its attempts', async () => {
+    await work()
+    const job = await fixture.add({ fail: 'on purpose' }, { attempts: 2 })
+    await until(async () => (await fixture.places()).failed.includes(job.id), { what: 'it has failed' })
+    expect(runs(job.id)).toMatchObject([
+      { protected: false, made: 0 },
+      { protected: false, made: 1 },
+    ])
+  })
+
+  it('can’t be given back: that is a failure as any', async () => {
+    await work()
+    const job = await fixture.add({ endings: ['release'] }, { attempts: 2 })
+    await fixture.completed(1)
+    expect(runs(job.id)).toMatchObject([{ made: 0 }, { made: 1 }])
+    expect((await fixture.hash(job.id)).stacktrace).toContain('runs unprotected')
+  })
+
+  it('that is ended by its processor, which throws then, is completed', async () => {
+    await work()
+    const job = await fixture.add({ endings: ['complete twice'] }, { attempts: 2 })
+    await fixture.completed(1)
+    expect(runs(job.id)).toHaveLength(1)
+    await expect
+      .poll(() => fixture.ledger.entries('error'))
+      .toMatchObject([{ detail: expect.stringMatching(/the job is completed/) }])
+  })
+
+  it('is waited for when its process stops', async () => {
+    const leaver = await work({ drain: 600_000 })
+    const job = await fixture.add({ gate: 'open' })
+    await fixture.started(1)
+    leaver.send('stop')
+    const later = await fixture.add()
+    await until(async () => (await fixture.places()).wait.includes(later.id))
+    expect(leaver.messages).not.toContainEqual(expect.objectContaining({ type: 'stopped' }))
+    fixture.ledger.openGate('open')
+    await leaver.message('stopped')
+    expect(await fixture.places()).toMatchObject({ completed: [job.id], wait: [later.id] })
+  })
+
+  it('comes back by BullMQ’s own check when its process dies', async () => {
+    const settings = { lockDuration: 1_000, stalledInterval: 300 }
+    const victim = await work({ settings })
+    const job = await fixture.add({ gate: 'open' })
+    await fixture.started(1)
+    await victim.kill()
+    await show()
+    await fixture.worker({ way, settings })
+    await fixture.started(2)
+    fixture.ledger.openGate('open')
+    await fixture.completed(1)
+    await fixture.settled()
+    expect(runs(job.id)).toMatchObject([{ protected: false }, { protected: true }])
+    expect(await fixture.crashes()).toEqual([])
+  })
+})
+
+describe('a guarded worker without a row', () => {
+  it('works unprotected, and is protected as soon as it can be', async () => {
+    await hide()
+    const victim = await fixture.worker({ way: 'guard', monitor: { onRegisterFailure: 'run-unprotected' } })
+    await fixture.add()
+    await fixture.completed(1)
+    await show()
+    await until(async () => (await fixture.tasks()).length === 1, { what: 'its row is written' })
+    const job = await fixture.add({ gate: 'open' })
+    await fixture.started(2)
+    await fixture.worker({ way: 'guard' })
+    await victim.kill()
+    await until(() => runs(job.id).length === 2, { what: 'it runs again' })
+    fixture.ledger.openGate('open')
+    await fixture.completed(2)
+    expect(await fixture.crashes()).toEqual([1])
+  })
+
+  it('is closed without an error', async () => {
+    await hide()
+    const leaver = await fixture.worker({ way: 'guard', monitor })
+    leaver.send('close')
+    await leaver.message('closed')
+    expect(fixture.ledger.entries('error')).toEqual([])
+  })
+})
