@@ -97,8 +97,11 @@ describe.each(['track', 'handOff'] as const)('a job that runs unprotected (%s)',
 
 describe('a guarded worker without a row', () => {
   it('works unprotected, and is protected as soon as it can be', async () => {
-    await hide()
-    const victim = await fixture.worker({ way: 'guard', monitor: { onRegisterFailure: 'run-unprotected' } })
+    const victim = await fixture.worker({
+      way: 'guard',
+      hidesTasks: true,
+      monitor: { onRegisterFailure: 'run-unprotected' },
+    })
     await fixture.add()
     await fixture.completed(1)
     await show()
@@ -114,8 +117,7 @@ describe('a guarded worker without a row', () => {
   })
 
   it('is closed without an error', async () => {
-    await hide()
-    const leaver = await fixture.worker({ way: 'guard', monitor })
+    const leaver = await fixture.worker({ way: 'guard', hidesTasks: true, monitor })
     leaver.send('close')
     await leaver.message('closed')
     expect(fixture.ledger.entries('error')).toEqual([])

@@ -24,6 +24,8 @@ export interface ChildWorkerOptions {
   readonly handOffConcurrency?: number
   /** How the protected processor is wrapped once more. */
   readonly wrapper?: Wrapper
+  /** Its row can't be written at first: the table has another name. */
+  readonly hidesTasks?: boolean
   /** Guarded, its processor is tracked all the same. */
   readonly tracked?: boolean
   /** Its worker's backoffs throw. */
@@ -233,6 +235,7 @@ process.on('message', async (message: string | { cancel: string }) => {
   }
 })
 if (way !== 'plain' && !options.neverStarts) await monitor.start()
+if (options.hidesTasks) await sql`alter table holdfast_tasks rename to elsewhere`.execute(db)
 if (way === 'guard') await adapter.guard(worker)
 void worker.run()
 await worker.waitUntilReady()
