@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { TaskLostError, type TaskMonitor } from '@holdfast/core'
 import type { BeeJob, BeeJobInternals, BeeQueueInternals, Finished, RedisClient } from './bee-queue.js'
 import { PROTECTED } from './check-options.js'
@@ -15,6 +16,9 @@ import { thrownTooLate } from './thrown.js'
 
 /** Milliseconds after which it is said what a job waits for. */
 const HINT_AFTER = 10_000
+
+/** Milliseconds that a stop whose drain is over may take to see what has committed. */
+const LAST_LOOK = 1_000
 
 /** The job as bee-queue has it, also in what a wrapper makes of it. */
 const POPPED = Symbol('as it was popped')
@@ -179,6 +183,14 @@ export class ProtectedQueue {
       this.#emptied.push(resolve)
       signal.addEventListener('abort', () => resolve(), { once: true })
     })
+    const ends = [...this.#inHand].map((delivery) => this.#endCommitted(delivery))
+    await Promise.race([Promise.all(ends), delay(LAST_LOOK, undefined, { ref: false })])
+  }
+
+  /** What has committed has ended, although its handler goes on: nobody else would know. */
+  async #endCommitted(delivery: Delivery): Promise<void> {
+    if (delivery.handsOff || delivery.state !== 'running') return
+    if ((await delivery.own?.became()) === 'completed') await this.finish(delivery, { hasSucceeded: true })
   }
 
   /** Closes the queue and our own connection. */
@@ -251,7 +263,7 @@ export class ProtectedQueue {
     }
     // bee-queue's timeout, before the handler has begun: that is not the job's fault.
     if (delivery.state === 'beginning') delivery.cancel()
-    if (delivery.state === 'refused') return undefined
+    if (delivery.state === 'refused' || delivery.state === 'ended') return undefined
     if (delivery.handsOff && !error) {
       const finished = await this.finish(delivery, { data, keeps: true })
       if (finished !== undefined) options.onAcknowledged!(delivery)

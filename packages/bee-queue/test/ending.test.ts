@@ -150,4 +150,18 @@ describe('a tracked handler', () => {
     expect(await effects()).toBe(0)
     await fixture.settled()
   })
+
+  it('that has committed and goes on has succeeded when its process stops', async () => {
+    const leaver = await fixture.worker({ monitor: PATIENT, drain: 200, settings: { stallInterval: 200 } })
+    const job = await fixture.add({ endings: ['commit and go on'] }, (job) => job.retries(2))
+    await until(async () => (await effects()) === 1, { what: 'it has committed' })
+    leaver.send('stop')
+    await fixture.succeeded(1)
+    expect(await fixture.holds()).toMatchObject({ active: [], waiting: [], succeeded: [job.id] })
+    expect(fixture.ledger.entries('finish')).toEqual([])
+    fixture.ledger.openGate(job.id)
+    await leaver.message('stopped')
+    await fixture.settled()
+    expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
+  })
 })

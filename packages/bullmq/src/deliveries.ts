@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { ConfigError, type TaskMonitor } from '@holdfast/core'
 import type { Job } from 'bullmq'
 import {
@@ -15,6 +16,9 @@ import { thrownTooLate } from './thrown.js'
 
 /** Milliseconds after which it is said what a job waits for. */
 const HINT_AFTER = 10_000
+
+/** Milliseconds that a stop whose drain is over may take to see what has committed. */
+const LAST_LOOK = 1_000
 
 const notStarted = (): Error => new Error('Jobs wait for the monitor: `await monitor.start()`.')
 
@@ -166,12 +170,20 @@ export class Deliveries {
       this.#emptied.push(resolve)
       signal.addEventListener('abort', () => resolve(), { once: true })
     })
+    const ends = [...this.#inHand.keys()].map((delivery) => this.#endCommitted(delivery))
+    await Promise.race([Promise.all(ends), delay(LAST_LOOK, undefined, { ref: false })])
     const closed = Promise.all([...this.#workers].map((worker) => worker.close()))
     const over = new Promise((resolve) => {
       if (signal.aborted) resolve(undefined)
       signal.addEventListener('abort', resolve, { once: true })
     })
     await Promise.race([closed, over])
+  }
+
+  /** What has committed has ended, although its processor goes on: nobody else would know. */
+  async #endCommitted(delivery: Delivery): Promise<void> {
+    if (delivery.handsOff || delivery.returned || delivery.state !== 'running') return
+    if ((await delivery.own!.became()) === 'completed') await this.handBack(delivery)
   }
 
   /** The job leaves this process's hands: its end is written, or it is given back. */
