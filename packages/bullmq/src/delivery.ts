@@ -340,15 +340,15 @@ export class Delivery {
   /** Whether the job is this process's by the database's word, which is waited for: nobody else begins it without. */
   async #isOurs(): Promise<boolean> {
     const task = this.#task!
-    const { isReleased, decided } = this.own!
-    if (!task.protected || isReleased) return false
-    if (decided === 'completed') return true // It has ended, and has no row that others could find.
+    if (!task.protected || this.own!.isReleased) return false
     try {
       await task.confirm()
-      return await this.#monitor!.isRegistered(task)
+      if (await this.#monitor!.isRegistered(task)) return true
     } catch {
-      return false // Declared dead, or stopped: then BullMQ decides.
+      // Declared dead, or stopped: then BullMQ decides.
     }
+    // What has committed has no row that others could find, and must not run again.
+    return (await this.own!.became()) === 'completed'
   }
 }
 

@@ -40,7 +40,7 @@ export function hookEnds(delivery: Delivery, hooks: EndHooks): void {
     )
   })
   hook('moveToFailed', async (thrown, ...args) => {
-    if (delivery.state === 'running') delivery.abort(thrown) // Where a wrapper has given it up, it runs still.
+    if (delivery.own?.isRunning) delivery.abort(thrown) // A wrapper has given it up.
     const isDecided = (await outcome(delivery)) === 'completed'
     if (isDecided) delivery.worker.emit('error', thrownTooLate(job.id, 'completed', thrown))
     return write(delivery, hooks, isDecided, () =>

@@ -20,8 +20,6 @@ export class OwnTask {
   #running = 0
   /** What was called last that was not refused; of `complete({ trx })` nobody knows here whether it has held. */
   #endedBy: 'complete' | 'release' | undefined
-  /** What became of it, once that is certain. */
-  decided: Outcome | undefined
   #shut = false
 
   constructor(task: TaskHandle, monitor: TaskMonitor) {
@@ -71,10 +69,9 @@ export class OwnTask {
   }
 
   /** The same once and for all, the processor being over or out of time: what it says of the task from now on is refused. */
-  async outcome(): Promise<Outcome> {
+  outcome(): Promise<Outcome> {
     this.#shut = true
-    this.decided = await this.became()
-    return this.decided
+    return this.became()
   }
 
   async #end(by: 'complete' | 'release', end: () => Promise<void>): Promise<void> {

@@ -153,4 +153,18 @@ describe('a tracked processor', () => {
     expect(await leaver.exited).toEqual({ code: 0, signal: null })
     expect(fixture.ledger.entries('failed')).toEqual([])
   })
+
+  it('that has committed and goes on has its lock again, where that was lost', async () => {
+    await fixture.worker({ monitor: PATIENT, settings: { lockDuration: 2_000, stalledInterval: 60_000 } })
+    const job = await fixture.add({ endings: ['commit and go on'] }, { attempts: 3 })
+    await until(async () => (await effects()) === 1, { what: 'it has committed' })
+    const lock = `${fixture.keys}${job.id}:lock`
+    const token = await fixture.client.get(lock)
+    await fixture.client.del(lock)
+    await until(async () => (await fixture.client.get(lock)) === token, { what: 'it is locked again' })
+    fixture.ledger.openGate(job.id)
+    await fixture.completed(1)
+    await fixture.settled()
+    expect(made(job.id)).toEqual([0])
+  })
 })
