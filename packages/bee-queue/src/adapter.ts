@@ -1,4 +1,4 @@
-import type { QueueAdapter, TaskMonitor } from '@holdfast/core'
+import type { Monitor, QueueAdapter } from '@holdfast/core'
 import type { BeeHandler, BeeJob, BeeJobInternals, BeeQueue, WrappedHandler } from './bee-queue.js'
 import { callHandler } from './call-handler.js'
 import { checkOptions } from './check-options.js'
@@ -46,8 +46,8 @@ export interface BeeQueueAdapter extends QueueAdapter {
  */
 export function beeQueueAdapter(options: BeeQueueAdapterOptions): BeeQueueAdapter {
   const { queues, name } = checkOptions(options)
-  let started!: (monitor: TaskMonitor) => void
-  const monitor = new Promise<TaskMonitor>((resolve) => {
+  let started!: (monitor: Monitor) => void
+  const monitor = new Promise<Monitor>((resolve) => {
     started = resolve
   })
   const protectedQueues = queues.map((queue) => new ProtectedQueue(queue, { name, monitor: () => monitor }))

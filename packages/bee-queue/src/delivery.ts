@@ -3,10 +3,10 @@ import {
   DatabaseError,
   type JobHolder,
   LeaseExpiredError,
+  type Monitor,
   StoppedError,
   type TaskHandle,
   TaskLostError,
-  type TaskMonitor,
 } from '@holdfast/core'
 import type { BeeJobInternals } from './bee-queue.js'
 import type { ProtectOptions } from './options.js'
@@ -35,7 +35,7 @@ export interface DeliveryParts {
   /** Waits for a place to work in, or until `signal` aborts. */
   readonly place?: (signal: AbortSignal) => Promise<unknown>
   /** Resolves when the monitor has started. */
-  monitor(): Promise<TaskMonitor>
+  monitor(): Promise<Monitor>
   newToken(processId: string): string
   /** Whether a delivery of this process has the token. */
   holds(token: string): boolean
@@ -157,7 +157,7 @@ export class Delivery {
   }
 
   /** Waits for the monitor, unless the job is given back before: a start can fail. */
-  #started(): Promise<TaskMonitor> {
+  #started(): Promise<Monitor> {
     const { signal } = this.#cancelled
     signal.throwIfAborted()
     const cancelled = new Promise<never>((_, reject) => {
@@ -167,7 +167,7 @@ export class Delivery {
   }
 
   /** Whether another process has the job, though Redis has forgotten that. */
-  async #isElsewhere(monitor: TaskMonitor): Promise<boolean> {
+  async #isElsewhere(monitor: Monitor): Promise<boolean> {
     if (!this.#parts.doubts(this.#server, monitor.config.orphanThreshold)) return false
     const state = await this.#holder(monitor)
     // A recovery is what has just made it runnable.
@@ -189,7 +189,7 @@ export class Delivery {
   }
 
   /** Makes the job this process's in Redis. */
-  async #own(monitor: TaskMonitor): Promise<boolean> {
+  async #own(monitor: Monitor): Promise<boolean> {
     const { processId, config } = monitor
     const { link, newToken, holds } = this.#parts
     const { lease, kept } = presenceTimes(config)
@@ -227,7 +227,7 @@ export class Delivery {
    * What the database says of another process that has the job in flight. If it lives it will say again in Redis that it
    * owns the job, and what it finishes is accepted; if it is dead, the sweep makes the job runnable and counts the crash.
    */
-  async #holder(monitor: TaskMonitor): Promise<JobHolder['state'] | undefined> {
+  async #holder(monitor: Monitor): Promise<JobHolder['state'] | undefined> {
     const { name } = this.#parts
     const unprotected = monitor.config.onRegisterFailure === 'run-unprotected'
     const holder = await this.#untilThere(() =>
@@ -240,7 +240,7 @@ export class Delivery {
   }
 
   /** Waits for the database, unless the monitor says to run without. */
-  #register(monitor: TaskMonitor): Promise<TaskHandle> {
+  #register(monitor: Monitor): Promise<TaskHandle> {
     const { name, options, kind, prefix } = this.#parts
     const payload: JobPayload = {
       ...{ kind, prefix, id: this.job.id, timestamp: this.#timestamp },

@@ -1,10 +1,10 @@
-import type { MonitorConfig, TaskMonitor } from '@holdfast/core'
+import type { Monitor, MonitorConfig } from '@holdfast/core'
 import type { RedisLink } from './redis-link.js'
 import { BEAT } from './scripts/beat.js'
 
 export interface PresenceParts {
   readonly link: RedisLink
-  readonly monitor: TaskMonitor
+  readonly monitor: Monitor
   /** Each heartbeat tells which Redis it has met. */
   onBeat(server: string): void
 }

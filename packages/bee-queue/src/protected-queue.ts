@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { TaskLostError, type TaskMonitor } from '@holdfast/core'
+import { type Monitor, TaskLostError } from '@holdfast/core'
 import type { BeeJob, BeeJobInternals, BeeQueueInternals, Finished, RedisClient } from './bee-queue.js'
 import { PROTECTED } from './check-options.js'
 import { checkRedis } from './check-redis.js'
@@ -34,7 +34,7 @@ export interface QueueParts {
   /** The adapter's name. */
   readonly name: string
   /** Resolves when the monitor has started. */
-  monitor(): Promise<TaskMonitor>
+  monitor(): Promise<Monitor>
 }
 
 export interface DeliveryOptions extends Pick<DeliveryParts, 'kind' | 'options' | 'place'> {
@@ -104,7 +104,7 @@ export class ProtectedQueue {
   }
 
   /** @throws ConfigError when the queue can't be protected on its client; Error when Redis is not there */
-  async start(monitor: TaskMonitor): Promise<void> {
+  async start(monitor: Monitor): Promise<void> {
     const { queue, link, report } = this
     await checkRedis(queue, link)
     this.#presence = new Presence({

@@ -1,4 +1,4 @@
-import { ConfigError, type QueueAdapter, type TaskMonitor } from '@holdfast/core'
+import { ConfigError, type Monitor, type QueueAdapter } from '@holdfast/core'
 import type { BullmqQueue, ProtectedProcessor, WrappedProcessor } from './bullmq.js'
 import { clientOf } from './bullmq.js'
 import { checkOptions, checkProcessor, checkWorker } from './check-options.js'
@@ -63,8 +63,8 @@ export interface BullmqAdapter extends QueueAdapter {
  */
 export function bullmqAdapter(options: BullmqAdapterOptions): BullmqAdapter {
   const { queues, name } = checkOptions(options)
-  let started!: (monitor: TaskMonitor) => void
-  const monitor = new Promise<TaskMonitor>((resolve) => {
+  let started!: (monitor: Monitor) => void
+  const monitor = new Promise<Monitor>((resolve) => {
     started = resolve
   })
   const deliveries = new Deliveries(name, queues, monitor)

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { ConfigError, type TaskMonitor } from '@holdfast/core'
+import { ConfigError, type Monitor } from '@holdfast/core'
 import type { Job } from 'bullmq'
 import {
   hasMoved,
@@ -59,7 +59,7 @@ function originalOf(given: Job): ProtectedOriginal {
 export class Deliveries {
   readonly #name: string
   readonly #queues: readonly QueueInternals[]
-  readonly #monitor: () => Promise<TaskMonitor>
+  readonly #monitor: () => Promise<Monitor>
   readonly #inHand = new Map<Delivery, DeliveryOptions>()
   readonly #workers = new Set<WorkerInternals>()
   /** The Redis that jobs of a queue began on last, and since when. */
@@ -68,7 +68,7 @@ export class Deliveries {
   #started = false
   #stopping = false
 
-  constructor(name: string, queues: readonly QueueInternals[], monitor: Promise<TaskMonitor>) {
+  constructor(name: string, queues: readonly QueueInternals[], monitor: Promise<Monitor>) {
     this.#name = name
     this.#queues = queues
     this.#monitor = () => monitor

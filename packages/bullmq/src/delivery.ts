@@ -3,11 +3,11 @@ import {
   DatabaseError,
   type JobHolder,
   LeaseExpiredError,
+  type Monitor,
   NotStartedError,
   StoppedError,
   type TaskHandle,
   TaskLostError,
-  type TaskMonitor,
 } from '@holdfast/core'
 import { isLost, type JobInternals, keysOf, runScript, type WorkerInternals } from './bullmq.js'
 import { type Ends, endsOf } from './hook-ends.js'
@@ -38,7 +38,7 @@ export interface DeliveryParts {
   /** Waits for a place to work in, or until `signal` aborts. */
   readonly place?: (signal: AbortSignal) => Promise<unknown>
   /** Resolves when the monitor has started. */
-  monitor(): Promise<TaskMonitor>
+  monitor(): Promise<Monitor>
   /** Whether another delivery of this process has the job. */
   holds(): boolean
   /** Whether Redis may have lost who has what not long ago, as far as this process knows. */
@@ -68,7 +68,7 @@ export class Delivery {
   #state: State = 'beginning'
   #run: JobPayload | undefined
   #task: TaskHandle | undefined
-  #monitor: TaskMonitor | undefined
+  #monitor: Monitor | undefined
   #claiming: Promise<boolean> | undefined
 
   constructor(job: JobInternals, token: string, parts: DeliveryParts) {
@@ -159,7 +159,7 @@ export class Delivery {
   }
 
   /** The monitor, unless the job is given back before that has started. */
-  async #started(): Promise<TaskMonitor | undefined> {
+  async #started(): Promise<Monitor | undefined> {
     const { signal } = this.#cancelled
     const cancelled = new Promise<undefined>((resolve) => {
       if (signal.aborted) resolve(undefined)
@@ -206,7 +206,7 @@ export class Delivery {
   }
 
   /** Whether another has the job in flight: BullMQ's stalled check, or a Redis that lost its last writes, gave it here. */
-  async #isElsewhere(monitor: TaskMonitor): Promise<boolean> {
+  async #isElsewhere(monitor: Monitor): Promise<boolean> {
     const { fields, server, keys } = this.#run!
     const hasStartedBefore = Number(fields.ats) - Number(fields.atm ?? 0) > 1 || Number(fields.stc ?? 0) > 0
     const doubts = this.#parts.doubts(keys, server, monitor.config.orphanThreshold)
@@ -217,7 +217,7 @@ export class Delivery {
     return state === 'alive' || state === 'dead'
   }
 
-  async #holder(monitor: TaskMonitor): Promise<JobHolder['state'] | undefined> {
+  async #holder(monitor: Monitor): Promise<JobHolder['state'] | undefined> {
     const unprotected = monitor.config.onRegisterFailure === 'run-unprotected'
     const holder = await this.#untilThere(() =>
       monitor.holderOf(this.jobRef!, this.#parts.name).catch((error) => {
@@ -229,7 +229,7 @@ export class Delivery {
   }
 
   /** Waits for the database, unless the monitor says to run without. BullMQ renews the lock meanwhile. */
-  #register(monitor: TaskMonitor): Promise<TaskHandle> {
+  #register(monitor: Monitor): Promise<TaskHandle> {
     const { name, options } = this.#parts
     const { signal } = this.#cancelled
     const jobRef = this.jobRef!

@@ -2,11 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import {
   DatabaseError,
   LeaseExpiredError,
+  type Monitor,
   NotStartedError,
   StoppedError,
   type TaskHandle,
   TaskLostError,
-  type TaskMonitor,
 } from '@holdfast/core'
 import { keysOf, type WorkerInternals } from './bullmq.js'
 import { GuardedRuns } from './guarded-runs.js'
@@ -25,13 +25,13 @@ interface Cover {
 /** Keeps one task row for each guarded worker: it stands for whatever the worker has locked. */
 export class Guard {
   readonly #queue: string
-  readonly #monitor: Promise<TaskMonitor>
+  readonly #monitor: Promise<Monitor>
   readonly #rows = new Map<WorkerInternals, Cover>()
   readonly #runs = new GuardedRuns()
   #stopping = false
 
   /** @param queue the adapter's name */
-  constructor(queue: string, monitor: Promise<TaskMonitor>) {
+  constructor(queue: string, monitor: Promise<Monitor>) {
     this.#queue = queue
     this.#monitor = monitor
     void monitor.then((started) => {

@@ -1,11 +1,11 @@
 import {
   type CompleteOptions,
   DatabaseError,
+  type Monitor,
   type ReleaseOptions,
   type Settled,
   type TaskHandle,
   TaskLostError,
-  type TaskMonitor,
 } from '@holdfast/core'
 import { storableError } from './thrown.js'
 
@@ -16,13 +16,13 @@ export type Outcome = Exclude<Settled, 'ended'> | 'completed' | 'released'
 export class OwnTask {
   readonly handle: TaskHandle
   readonly #task: TaskHandle
-  readonly #monitor: TaskMonitor
+  readonly #monitor: Monitor
   #running = 0
   /** What was called last that was not refused; of `complete({ trx })` nobody knows here whether it has held. */
   #endedBy: 'complete' | 'release' | undefined
   #shut = false
 
-  constructor(task: TaskHandle, monitor: TaskMonitor) {
+  constructor(task: TaskHandle, monitor: Monitor) {
     this.#task = task
     this.#monitor = monitor
     const complete = (options?: CompleteOptions): Promise<void> =>

@@ -13,30 +13,51 @@ export interface HandOverParts {
   readonly recovery: Recovery
 }
 
+/** The recovery of one owner, and the one that follows it. */
+interface Recovering {
+  done: Promise<void>
+  next: Promise<void> | undefined
+}
+
 /** Recovers at once what this process gives back alive, rather than with the next sweep. */
 export class HandOver {
   readonly #parts: HandOverParts
-  readonly #underWay = new Set<Promise<void>>()
+  readonly #underWay = new Map<string, Recovering>()
 
   constructor(parts: HandOverParts) {
     this.#parts = parts
   }
 
-  /** Recovers the tasks of an owner that is not alive. Never rejects: the next sweep does what fails here. */
+  /**
+   * Recovers the tasks of an owner that is not alive. Never rejects: the next sweep does what fails here. What is under way
+   * for it may have passed its latest task over: so whoever comes meanwhile waits for another, which they share.
+   */
   recover(processId: string, state: 'released' | null = null): Promise<void> {
+    const running = this.#underWay.get(processId)
+    if (running === undefined) return this.#begin(processId, state)
+    running.next ??= running.done.then(() => this.#begin(processId, state))
+    return running.next
+  }
+
+  #begin(processId: string, state: 'released' | null): Promise<void> {
+    const running: Recovering = { done: this.#recover(processId, state), next: undefined }
+    this.#underWay.set(processId, running)
+    const done = running.done.then(() => {
+      if (running.next === undefined) this.#underWay.delete(processId)
+    })
+    running.done = done
+    return done
+  }
+
+  async #recover(processId: string, state: 'released' | null): Promise<void> {
     const { adapters, recovery, events } = this.#parts
-    const recoverAll = async (): Promise<void> => {
+    try {
       for (const adapter of adapters) {
         await recovery.recoverOwner({ processId, state, orphanedForMs: null }, { adapter })
       }
+    } catch (error) {
+      events.fail(`could not recover what ${processId} gave back; the next sweep does`, error)
     }
-    const work = recoverAll()
-      .catch((error) =>
-        events.fail(`could not recover what ${processId} gave back; the next sweep does`, error),
-      )
-      .finally(() => this.#underWay.delete(work))
-    this.#underWay.add(work)
-    return work
   }
 
   /** Carries out writes whose outcome was unknown, until it is known. */
@@ -55,7 +76,7 @@ export class HandOver {
     await releaseProcess(store, processId)
     await this.recover(processId, 'released')
     // What was given back one by one just now may be under way still.
-    await Promise.all(this.#underWay)
+    await Promise.all([...this.#underWay.values()].map(({ done, next }) => next ?? done))
     await this.recover(givenBackOwner(processId, 'release'))
     await deleteEmptyProcesses(store)
   }

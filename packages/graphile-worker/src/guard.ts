@@ -1,12 +1,12 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
+  type Monitor,
   NotProtectedError,
   type RegisterOptions,
   StoppedError,
   type TaskHandle,
   TaskLostError,
-  type TaskMonitor,
 } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 import { RETRY } from './before-work.js'
@@ -45,7 +45,7 @@ export class Guard {
   readonly #sameDatabase: boolean
   readonly #pools = new Set<GuardedPool>()
   readonly #keeper: Keeper
-  #monitor = new Gate<TaskMonitor>()
+  #monitor = new Gate<Monitor>()
   #running = false
   #registrations = 0
   /** Aborts when the drain of the monitor's stop is over. */
@@ -61,7 +61,7 @@ export class Guard {
   }
 
   /** The monitor runs: pools that wait for it can be protected. */
-  start(monitor: TaskMonitor): void {
+  start(monitor: Monitor): void {
     this.#running = true
     this.#drained = unlimited(new AbortController())
     this.#monitor.open(monitor)

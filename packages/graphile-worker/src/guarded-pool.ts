@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import type { TaskHandle, TaskMonitor } from '@holdfast/core'
+import type { Monitor, TaskHandle } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 import { EndedJobs } from './ended-jobs.js'
 import { type FetchedJob, isLockTime } from './fetched-job.js'
@@ -32,7 +32,7 @@ export class GuardedPool {
   #cover: Promise<TaskHandle> | undefined
   #jobs = new AbortController()
   /** The monitor that protects it, also when that has stopped meanwhile. */
-  monitor: TaskMonitor | undefined
+  monitor: Monitor | undefined
   /** Its connections, from when its first worker starts. */
   run: Run | undefined
   /**

@@ -1,4 +1,4 @@
-import type { Orphan, RecoveryContext, TaskMonitor } from '@holdfast/core'
+import type { Monitor, Orphan, RecoveryContext } from '@holdfast/core'
 import { sql } from 'kysely'
 import { RENEWAL } from './fetched-job.js'
 import { superseded } from './job-sql.js'
@@ -18,7 +18,7 @@ export class Upkeep {
   readonly #unknownAge: number | undefined
   readonly #strays: StrayJobs
   #doneAt = Number.NEGATIVE_INFINITY
-  monitor: Pick<TaskMonitor, 'health'> | undefined
+  monitor: Pick<Monitor, 'health'> | undefined
 
   constructor(tables: GraphileTables, unknownAge: number | undefined) {
     this.#tables = tables

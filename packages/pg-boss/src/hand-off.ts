@@ -1,9 +1,9 @@
 import {
   LeaseExpiredError,
+  type Monitor,
   Semaphore,
   type TaskHandle,
   TaskLostError,
-  type TaskMonitor,
   TaskOverdueError,
 } from '@holdfast/core'
 import type { BossJob } from './boss.js'
@@ -37,7 +37,7 @@ export type HandOffHandler<Job extends BossJob> = (job: HandedOffJob<Job>) => un
 /** What became of a job: `taken`, pg-boss may say that it is completed; `failed`, and it may run again; `lost` to another. */
 type Became = 'taken' | 'failed' | 'lost'
 
-const progressOf = (monitor: TaskMonitor, task: TaskHandle) => async (): Promise<void> => {
+const progressOf = (monitor: Monitor, task: TaskHandle) => async (): Promise<void> => {
   await monitor.updateHeartbeats([task])
 }
 

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import { StoppedError, type TaskMonitor } from '@holdfast/core'
+import { type Monitor, StoppedError } from '@holdfast/core'
 import type { Boss, BossJob } from './boss.js'
 import type { ExhaustedPolicy } from './options.js'
 import type { AnyDatabase } from './run.js'
@@ -17,7 +17,7 @@ export interface ProtectedBossParts {
 
 /** A monitor that runs, and what its start found. */
 export interface Running {
-  readonly monitor: TaskMonitor
+  readonly monitor: Monitor
   readonly schema: BossSchema
   /** Aborts when the monitor's stop begins: no handler may begin any more. */
   readonly closing: AbortSignal
@@ -62,7 +62,7 @@ export class ProtectedBoss {
   }
 
   /** @throws ConfigError */
-  async start(monitor: TaskMonitor): Promise<void> {
+  async start(monitor: Monitor): Promise<void> {
     const schema = await checkStart(this.parts, monitor)
     this.#schema = schema
     this.#closing = new AbortController()

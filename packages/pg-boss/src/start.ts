@@ -1,4 +1,4 @@
-import { ConfigError, type TaskMonitor } from '@holdfast/core'
+import { ConfigError, type Monitor } from '@holdfast/core'
 import { sql } from 'kysely'
 import type { Boss, BossDatabase } from './boss.js'
 import { jobColumns } from './job-sql.js'
@@ -31,7 +31,7 @@ const COLUMNS = [
  */
 export async function checkStart(
   { boss, db, tables }: { readonly boss: Boss; readonly db: AnyDatabase; readonly tables: BossTables },
-  monitor: TaskMonitor,
+  monitor: Monitor,
 ): Promise<BossSchema> {
   await checkMonitor(db, monitor)
   const schema = await readSchema(db, tables)
@@ -39,7 +39,7 @@ export async function checkStart(
   return schema
 }
 
-async function checkMonitor(db: AnyDatabase, { processId, config }: TaskMonitor): Promise<void> {
+async function checkMonitor(db: AnyDatabase, { processId, config }: Monitor): Promise<void> {
   const { tablePrefix, schema } = config
   const name = `${tablePrefix}processes`
   const processes = schema === undefined ? sql.id(name) : sql.id(schema, name)

@@ -2,12 +2,12 @@ import {
   type DecidedJob,
   HoldfastError,
   type JobOutcome,
+  type Monitor,
   PayloadError,
   PayloadTooLargeError,
   type QueueAdapter,
   recoverEach,
   type TaskHandle,
-  type TaskMonitor,
 } from '@holdfast/core'
 import type { MemoryJob } from './job-table.js'
 import type { MemoryQueue } from './queue.js'
@@ -39,7 +39,7 @@ export function memoryAdapter({
   /** Hears of what a handler threw when that changes nothing any more. */
   onError?: (error: unknown) => void
 }): MemoryAdapter {
-  let monitor!: TaskMonitor
+  let monitor!: Monitor
   return Object.freeze<MemoryAdapter>({
     name,
     capabilities: Object.freeze({ atomicRecovery: false, preservesJobId: true, delay: true }),

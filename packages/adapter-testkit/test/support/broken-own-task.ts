@@ -1,5 +1,5 @@
 import { until } from '@holdfast/chaos'
-import type { QueueAdapter, TaskHandle, TaskMonitor } from '@holdfast/core'
+import type { Monitor, QueueAdapter, TaskHandle } from '@holdfast/core'
 import type { Deed, Work } from '../../src/index.js'
 import type { MemoryAdapter, MemoryHandler, MemoryJob, MemoryQueue } from '../../src/memory/index.js'
 
@@ -7,7 +7,7 @@ import type { MemoryAdapter, MemoryHandler, MemoryJob, MemoryQueue } from '../..
 interface Run {
   readonly job: MemoryJob
   readonly task: TaskHandle
-  readonly monitor: TaskMonitor
+  readonly monitor: Monitor
   readonly queue: MemoryQueue
   /** The handler; rejects as that does. */
   handle(task?: TaskHandle): Promise<unknown>
@@ -19,10 +19,10 @@ const dataOf = ({ data }: MemoryJob): Work => data as Work
 
 /** Remembers the monitor that an adapter was started with. */
 function started(adapter: MemoryAdapter): {
-  monitor(): TaskMonitor
+  monitor(): Monitor
   onStart: NonNullable<QueueAdapter['onStart']>
 } {
-  let monitor: TaskMonitor | undefined
+  let monitor: Monitor | undefined
   return {
     monitor: () => monitor!,
     onStart(given) {

@@ -43,7 +43,8 @@ export interface TaskHandle {
    * your work came to is what counts then: work that throws has failed, work that returns is completed.
    *
    * @throws TaskLostError when the task is no longer this process's: discard the result
-   * @throws ConfigError when `trx` reads a snapshot that is older than the task: see there
+   * @throws ConfigError when `trx` reads a snapshot that is older than the task (see there), or when it was completed in
+   * another transaction, which is open still a lease later
    * @throws DatabaseError when the database could not be reached; without `trx` the end is then retried with every
    * heartbeat until it is certain
    */
@@ -53,6 +54,7 @@ export interface TaskHandle {
    * instead of what was registered, for instance to hear why.
    *
    * @throws TaskLostError, DatabaseError (the release is then retried with every heartbeat)
+   * @throws ConfigError when it was completed in a transaction that is open still a lease later
    * @throws PayloadError, PayloadTooLargeError, NotProtectedError
    */
   release(options?: ReleaseOptions): Promise<void>

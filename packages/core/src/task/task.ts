@@ -130,7 +130,7 @@ export class Task implements TaskHandle {
   /** Ends the task because it has run for too long: it is recovered as after a crash. */
   async giveUp(): Promise<void> {
     await this.#serially(async () => {
-      await this.#decide()
+      await this.#decideForLong()
       if (this.#state === 'begun') await this.#giveBack({ kind: 'release', cause: 'overdue' })
     })
   }
@@ -142,7 +142,7 @@ export class Task implements TaskHandle {
   /** See `Monitor.settle`. */
   async settle(): Promise<Settled> {
     await this.#last
-    await this.#decide()
+    await this.#decideForLong()
     if (this.#state !== 'ended') return this.#settledOpen()
     return this.#how === 'completed' || this.#how === 'released' ? 'ended' : 'lost'
   }
@@ -180,18 +180,35 @@ export class Task implements TaskHandle {
 
   /**
    * Waits until it is known what became of the transaction that it was completed in, also after the end of this life: what
-   * has committed is not lost.
+   * has committed is not lost. Each time that takes longer than a lease, `late` is told what failed, if anything did.
    */
-  async #decide(): Promise<void> {
-    if (this.#state !== 'undecided') return
+  async #decide(late: (failure: unknown) => void): Promise<void> {
+    if (this.#state === 'undecided') await this.#life.writes.decide(this, late)
+  }
+
+  /** For whoever has all the time that it takes. */
+  #decideForLong(): Promise<void> {
     let told = false
-    const late = (failure: unknown): void => {
+    return this.#decide((failure) => {
       // Nobody keeps the database for a monitor that has stopped.
       if (failure !== undefined && this.#life.ended) this.decided('lost')
       else if (!told) this.#hooks.onUndecided(this, failure)
       told = true
-    }
-    await this.#life.writes.decide(this, late)
+    })
+  }
+
+  /** For whoever may be what that transaction waits for. @throws DatabaseError, ConfigError after a lease */
+  #decideSoon(): Promise<void> {
+    return this.#decide((failure) => {
+      if (failure !== undefined) {
+        const message = `Could not look up task ${this.fullId}: ${messageOf(failure)}`
+        throw new DatabaseError(message, { cause: failure })
+      }
+      throw new ConfigError(
+        `Task ${this.fullId} was completed in a transaction that is open still: commit or roll back before you end it ` +
+          'in another way.',
+      )
+    })
   }
 
   async #complete(): Promise<void> {
@@ -238,7 +255,7 @@ export class Task implements TaskHandle {
 
   async #write(write: EndWrite, send: () => Promise<boolean>): Promise<void> {
     // A statement that waits for the caller's transaction would keep others waiting.
-    await this.#decide()
+    await this.#decideSoon()
     if (this.#state === 'ended') throw this.lost()
     const before = this.#owed
     this.#to('ending')

@@ -1,4 +1,4 @@
-import type { QueueAdapter, TaskHandle, TaskMonitor } from '@holdfast/core'
+import type { Monitor, QueueAdapter, TaskHandle } from '@holdfast/core'
 import { jobRefOf, payloadOf } from './payload.js'
 import type { MyQueue, MyQueueJob } from './queue.js'
 import { recoverJobs } from './recover.js'
@@ -19,7 +19,7 @@ export interface MyQueueAdapter extends QueueAdapter {
 
 /** Connects my-queue. */
 export function myQueueAdapter({ queue, name = 'my-queue' }: MyQueueAdapterOptions): MyQueueAdapter {
-  let monitor: TaskMonitor | undefined
+  let monitor: Monitor | undefined
   return Object.freeze<MyQueueAdapter>({
     name,
     capabilities: Object.freeze({ atomicRecovery: false, preservesJobId: true, delay: false }),
