@@ -129,7 +129,10 @@ const beeQueue: Suite = {
     {
       db: 'postgres',
       version: '2.0.0',
-      leaveOut: ['sql-outage', 'failover', 'fidelity', 'poison', 'stop', 'transaction-hand-off', 'zombie'],
+      leaveOut: [
+        ...['sql-outage', 'failover', 'fidelity', 'poison', 'row-decides', 'stop', 'transaction-hand-off'],
+        ...['wrapped', 'zombie'],
+      ],
     },
     {
       db: 'mysql',
@@ -153,7 +156,7 @@ const bullmq: Suite = {
       version: '6.7.0',
       leaveOut: [
         ...['flows', 'half-recovered', 'kill', 'moves', 'outage', 'poison', 'stop', 'surroundings'],
-        ...['taken-back', 'transaction-hand-off', 'zombie'],
+        ...['row-decides', 'taken-back', 'transaction-hand-off', 'wrapped', 'zombie'],
       ],
     },
     { db: 'mysql', version: '5.81.5', only: ['conformance'], leaveOutAreas: SECOND_VERSION },
