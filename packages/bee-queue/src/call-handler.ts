@@ -1,5 +1,6 @@
 import type { BeeHandler, BeeJob, ProtectedJob } from './bee-queue.js'
 import type { Delivery } from './delivery.js'
+import { storableError } from './thrown.js'
 
 /**
  * Calls a handler as bee-queue would, in its promise or its callback form: whichever comes first counts.
@@ -21,6 +22,7 @@ export function callHandler<Data, Result>(
         })
         if (isThenable(returned)) resolve(returned)
       }),
+    storableError,
   )
 }
 

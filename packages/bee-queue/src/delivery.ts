@@ -4,13 +4,13 @@ import {
   type JobHolder,
   LeaseExpiredError,
   type Monitor,
+  OwnTask,
   StoppedError,
   type TaskHandle,
   TaskLostError,
 } from '@holdfast/core'
 import type { BeeJobInternals } from './bee-queue.js'
 import type { ProtectOptions } from './options.js'
-import { OwnTask } from './own-task.js'
 import { failureSettings, type JobPayload, jobRefOf, textOf, timestampOf } from './payloads.js'
 import { presenceTimes } from './presence.js'
 import type { RedisLink } from './redis-link.js'

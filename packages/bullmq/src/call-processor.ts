@@ -1,6 +1,7 @@
 import type { Job } from 'bullmq'
 import type { ProtectedJob, ProtectedProcessor } from './bullmq.js'
 import type { Delivery } from './delivery.js'
+import { storableError } from './thrown.js'
 
 /**
  * Calls a processor as BullMQ would, with what Holdfast adds.
@@ -13,5 +14,8 @@ export function callProcessor<Data, Result, Name extends string>(
   { token, signal, own }: Delivery,
 ): Promise<Result> {
   Object.defineProperties(job, { signal: { value: signal }, task: { value: own!.handle } })
-  return own!.work(async () => processor(job as ProtectedJob<Data, Result, Name>, token, signal))
+  return own!.work(
+    async () => processor(job as ProtectedJob<Data, Result, Name>, token, signal),
+    storableError,
+  )
 }

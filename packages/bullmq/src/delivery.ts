@@ -5,6 +5,7 @@ import {
   LeaseExpiredError,
   type Monitor,
   NotStartedError,
+  OwnTask,
   StoppedError,
   type TaskHandle,
   TaskLostError,
@@ -12,7 +13,6 @@ import {
 import { isLost, type JobInternals, keysOf, runScript, type WorkerInternals } from './bullmq.js'
 import { type Ends, endsOf } from './hook-ends.js'
 import type { ProtectOptions } from './options.js'
-import { OwnTask } from './own-task.js'
 import { failureSettings, type JobPayload, jobRefOf } from './payloads.js'
 import { BEGIN } from './scripts/begin.js'
 import { take } from './take.js'

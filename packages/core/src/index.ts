@@ -33,6 +33,7 @@ export {
 export type { Monitor } from './monitor.js'
 export type { MonitorHealth, MonitorStats, RegisterOptions, StopOptions } from './monitor-types.js'
 export type { MonitorConfig, StoreOptions, TaskMonitorOptions } from './options.js'
+export { OwnTask } from './own-task.js'
 export type {
   Quarantine,
   QuarantineDetails,

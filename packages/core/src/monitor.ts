@@ -21,7 +21,8 @@ export interface Monitor {
    * - `open`: it is this process's still to end. Nobody has ended it, or the transaction has rolled back: what the handler
    *   came to is what counts. So it is for a task that runs unprotected and was completed in a transaction, of which
    *   nobody can know.
-   * - `ended`: it was completed, and where that was in a transaction this has committed; or it was released.
+   * - `completed`: so it was, and where that was in a transaction this has committed. The job never runs again.
+   * - `released`: it was given back, so that the job's next run is others'.
    * - `lost`: it was recovered or taken over by others, or this process was declared dead or has stopped.
    *
    * @param task as `register()` gave it

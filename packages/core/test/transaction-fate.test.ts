@@ -46,7 +46,7 @@ describe('a task that was completed in a transaction, asked about late', () => {
     const { rows } = await sql`select id, job_ref, ended from holdfast_tasks`.execute(fixture.db)
     expect(rows).toEqual([{ id: task.id, job_ref: null, ended: 1 }])
     const next = await monitor.register({ payload: null, jobRef: 'a' })
-    expect(await monitor.settle(task)).toBe('ended')
+    expect(await monitor.settle(task)).toBe('completed')
     expect(await taskRows(fixture.db)).toMatchObject([{ id: next.id, job_ref: 'a' }])
     await next.complete()
   })
@@ -61,7 +61,7 @@ describe('a task that was completed in a transaction, asked about late', () => {
       expect(monitor.health()).toMatchObject({ inFlight: 0, undecided: 1 })
     })
     expect(completed).toEqual([])
-    expect(await monitor.settle(task)).toBe('ended')
+    expect(await monitor.settle(task)).toBe('completed')
     expect(completed).toEqual([task.fullId])
     expect(task.open).toBe(false)
     expect(monitor.health()).toMatchObject({ inFlight: 0, undecided: 0, unsettled: 0 })
@@ -72,7 +72,7 @@ describe('a task that was completed in a transaction, asked about late', () => {
     await fence()
     const other = await fixture.started()
     await until(async () => (await taskRows(fixture.db)).length === 0)
-    expect(await monitor.settle(task)).toBe('ended')
+    expect(await monitor.settle(task)).toBe('completed')
     expect(await enqueuedRefs(fixture.db)).toEqual([])
     expect(other.health().events.recovered).toBeUndefined()
     const { rows } = await sql`select outcome, job_ref from holdfast_recoveries`.execute(fixture.db)
@@ -115,7 +115,7 @@ describe('a task that was completed in a transaction, asked about late', () => {
         })
         .catch((error) => expect(error).toBe(undone))
       await until(async () => (await taskRows(fixture.db)).length === 0)
-      expect(await monitor.settle(task)).toBe(end === 'commits' ? 'ended' : 'lost')
+      expect(await monitor.settle(task)).toBe(end === 'commits' ? 'completed' : 'lost')
       expect(await enqueuedRefs(fixture.db)).toEqual(end === 'commits' ? [] : ['a'])
     },
   )
@@ -127,7 +127,7 @@ describe('a task that was completed in a transaction, asked about late', () => {
     await first!.commit()
     expect(await again).toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
     await second!.rollBack()
-    expect(await monitor.settle(task)).toBe('ended')
+    expect(await monitor.settle(task)).toBe('completed')
   })
 
   it('is the second transaction’s when the first rolls back', async () => {
@@ -138,7 +138,7 @@ describe('a task that was completed in a transaction, asked about late', () => {
     await again
     expect(task.open).toBe(true)
     await second!.commit()
-    expect(await monitor.settle(task)).toBe('ended')
+    expect(await monitor.settle(task)).toBe('completed')
   })
 
   it('is in flight when a savepoint rolls back that it was completed in, though the rest commits', async () => {
@@ -149,7 +149,7 @@ describe('a task that was completed in a transaction, asked about late', () => {
     })
     expect(await monitor.settle(task)).toBe('open')
     await complete()
-    expect(await monitor.settle(task)).toBe('ended')
+    expect(await monitor.settle(task)).toBe('completed')
   })
 
   it.runIf(onPostgres())('is told to be newer than a snapshot, not lost, and ended by others', async () => {

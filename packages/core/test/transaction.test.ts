@@ -349,7 +349,7 @@ describe('a task that is completed in a transaction of its work’s', () => {
       settled = Promise.all(tasks.map((task) => one.settle(task)))
       await until(() => statements > 20)
     })
-    expect(new Set(await settled)).toEqual(new Set(['ended']))
+    expect(new Set(await settled)).toEqual(new Set(['completed']))
     expect(statements).toBeLessThan(count)
     await one.stop({ drain: 0 })
   })
@@ -376,7 +376,7 @@ describe('a task that is completed in a transaction of its work’s', () => {
     await one.stop({ drain: 0 })
   })
 
-  it('settles for an adapter as open, ended or lost', async () => {
+  it('settles for an adapter as open, completed, released or lost', async () => {
     const register = (jobRef: string) => monitor.register({ payload: null, jobRef })
     const [untouched, completed, released, undoneOne, committed] = await Promise.all(
       ['a', 'b', 'c', 'd', 'e'].map(register),
@@ -392,7 +392,7 @@ describe('a task that is completed in a transaction of its work’s', () => {
     const settled = [untouched, completed, released, undoneOne, committed].map((task) =>
       monitor.settle(task!),
     )
-    expect(await Promise.all(settled)).toEqual(['open', 'ended', 'ended', 'open', 'ended'])
+    expect(await Promise.all(settled)).toEqual(['open', 'completed', 'released', 'open', 'completed'])
     expect([undoneOne, committed].map((task) => task!.open)).toEqual([true, false])
     await monitor.stop({ drain: 0 })
     expect(await monitor.settle(untouched!)).toBe('lost')

@@ -64,7 +64,7 @@ describe('a task that can’t be registered for want of the database', () => {
     await fixture.db.transaction().execute((trx) => kept.complete({ trx }))
     expect(await bold.settle(kept)).toBe('open')
     await kept.complete()
-    expect(await bold.settle(kept)).toBe('ended')
+    expect(await bold.settle(kept)).toBe('completed')
     const task = await until(async () => {
       const again = await bold.register({ payload: null })
       return again.protected ? again : undefined

@@ -79,7 +79,7 @@ async function outcomeOf(delivery: Delivery): Promise<Outcome> {
     if (own?.givenBack) return 'given back'
     return (await wasCompletedUnprotected(delivery)) ? 'completed' : 'open'
   }
-  if (settled === 'ended' && own!.completed) return 'completed'
+  if (settled === 'completed') return 'completed'
   await letGo(delivery)
   return 'lost'
 }

@@ -175,7 +175,7 @@ export class HandOff<Job extends BossJob> {
     await this.#quietly(job, async () => {
       const became = await monitor.settle(row)
       if (became === 'open') await end()
-      else if (became === 'ended') tell()
+      else if (became === 'completed') tell()
     })
   }
 

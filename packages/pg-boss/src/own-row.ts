@@ -67,11 +67,12 @@ export class OwnRow {
   }
 
   /**
-   * What became of the row when its handler has settled. `ended`: so is the job. A row that was released is lost: its job
+   * What became of the row when its handler has settled. `completed`: so is the job. A row that was released is lost: its job
    * is recovered elsewhere.
    */
   async settle(): Promise<Settled> {
     const settled = await this.#settle()
-    return settled === 'ended' && !this.#endsJob ? 'lost' : settled
+    if (settled === 'completed') return this.#endsJob ? settled : 'lost'
+    return settled === 'released' ? 'lost' : settled
   }
 }

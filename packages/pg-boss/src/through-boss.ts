@@ -57,7 +57,7 @@ export async function runInBoss<Result>(
     await letGo(protectedBoss, running, lost, WAIT)
     if (isFailure) {
       for (const [index, { job }] of owned.entries())
-        if (became[index] === 'ended') tellAfterEnd(protectedBoss, job, outcome.error)
+        if (became[index] === 'completed') tellAfterEnd(protectedBoss, job, outcome.error)
       throw writable(outcome.error)
     }
     if (lost.length > 0) throw lostError(lost)

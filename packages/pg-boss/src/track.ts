@@ -88,7 +88,7 @@ async function work<Job extends BossJob, Result>(
     failed.push(...ends.filter(({ end }) => end.kind === 'failed').map(({ job }) => job))
     const settled = await settle(protectedBoss, running, ends)
     notEnded.push(settled)
-    const before = round.flatMap(({ delivery, became }) => (became === 'ended' ? [delivery.job] : []))
+    const before = round.flatMap(({ delivery, became }) => (became === 'completed' ? [delivery.job] : []))
     if (outcome !== undefined && 'error' in outcome) {
       for (const job of [...before, ...settled.endedBefore]) tellAfterEnd(protectedBoss, job, outcome.error)
     }

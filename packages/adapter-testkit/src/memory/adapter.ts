@@ -7,6 +7,7 @@ import {
   PayloadTooLargeError,
   type QueueAdapter,
   recoverEach,
+  type Settled,
   type TaskHandle,
 } from '@holdfast/core'
 import type { MemoryJob } from './job-table.js'
@@ -96,14 +97,10 @@ export function memoryAdapter({
   }
 
   /** What became of a task whose handler has settled. Only of one that is `open` its outcome counts. */
-  async function settle(task: TaskHandle, outcome: Outcome): Promise<'open' | 'completed' | 'others'> {
-    const settled = await monitor.settle(task)
-    if (settled === 'open') return 'open'
-    if (outcome.failed && !task.signal.aborted) onError(outcome.error)
-    if (settled === 'lost') return 'others'
-    // One that was released, and is not recovered yet, has a row still. After that, the queue refuses ends of this run.
-    const holder = await monitor.holderOf(task.jobRef!, name).catch(() => undefined)
-    return holder === undefined ? 'completed' : 'others'
+  async function settle(task: TaskHandle, outcome: Outcome): Promise<Settled> {
+    const became = await monitor.settle(task)
+    if (became !== 'open' && outcome.failed && !task.signal.aborted) onError(outcome.error)
+    return became
   }
 }
 

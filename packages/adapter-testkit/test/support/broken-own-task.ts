@@ -149,7 +149,7 @@ export const ownTaskFaults = {
     ['leaves open, then throws'],
     ({ handle, monitor, task, queue, job }) =>
       handle().catch(async (error) => {
-        if ((await monitor.settle(task)) === 'ended') await queue.fail(job, String(error))
+        if ((await monitor.settle(task)) === 'completed') await queue.fail(job, String(error))
         throw error
       }),
   ),

@@ -68,7 +68,8 @@ export interface TaskHandle {
 }
 
 /**
- * What became of a task when its handler has settled. `open`: it is this process's still to end. `ended`: it was completed
- * or released. `lost`: it is not this process's any more, so that nothing of what was done counts.
+ * What became of a task when its handler has settled. `open`: it is this process's still to end. `completed`, `released`: so
+ * it was, for certain or as soon as the database answers. `lost`: it is not this process's any more, so that nothing of what
+ * was done counts.
  */
-export type Settled = 'open' | 'ended' | 'lost'
+export type Settled = 'open' | 'completed' | 'released' | 'lost'

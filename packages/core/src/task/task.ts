@@ -144,7 +144,7 @@ export class Task implements TaskHandle {
     await this.#last
     await this.#decideForLong()
     if (this.#state !== 'ended') return this.#settledOpen()
-    return this.#how === 'completed' || this.#how === 'released' ? 'ended' : 'lost'
+    return this.#how === 'completed' || this.#how === 'released' ? this.#how : 'lost'
   }
 
   /** Looks once what became of the transaction that it was completed in, if it was. Answers whether it runs still. */
@@ -174,7 +174,8 @@ export class Task implements TaskHandle {
 
   /** One that is doubtful has been ended by its caller: nobody else is to end it. */
   #settledOpen(): Settled {
-    if (this.#state === 'doubtful') return 'ended'
+    if (this.owed?.kind === 'release') return this.owed.cause === 'release' ? 'released' : 'lost'
+    if (this.owed !== undefined) return 'completed'
     return this.#life.ended ? 'lost' : 'open'
   }
 

@@ -38,7 +38,7 @@ export class UnprotectedTask implements TaskHandle {
 
   /** See `Monitor.settle`. */
   async settle(): Promise<Settled> {
-    return this.#ended ? 'ended' : 'open'
+    return this.#ended ? 'completed' : 'open'
   }
 
   async runs(): Promise<boolean> {

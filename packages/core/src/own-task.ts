@@ -1,25 +1,19 @@
-import {
-  type CompleteOptions,
-  DatabaseError,
-  type Monitor,
-  type ReleaseOptions,
-  type Settled,
-  type TaskHandle,
-  TaskLostError,
-} from '@holdfast/core'
-import { storableError } from './thrown.js'
+import { DatabaseError, TaskLostError } from './errors.js'
+import type { Monitor } from './monitor.js'
+import type { CompleteOptions, ReleaseOptions, Settled, TaskHandle } from './task/task-handle.js'
 
-/** What became of a job's task; `completed` and `released` by its handler. */
-export type Outcome = Exclude<Settled, 'ended'> | 'completed' | 'released'
-
-/** The task of a job as its handler has it: whether that completes it or gives it back is what becomes of the job. */
+/**
+ * For an adapter whose queue is elsewhere: the task of a job as its handler has it. What the handler does with it is what
+ * becomes of the job, until it has settled, or has run out of time.
+ */
 export class OwnTask {
+  /** For the handler. */
   readonly handle: TaskHandle
   readonly #task: TaskHandle
   readonly #monitor: Monitor
-  #running = 0
   /** What was called last that was not refused; of `complete({ trx })` nobody knows here whether it has held. */
   #endedBy: 'complete' | 'release' | undefined
+  #running = 0
   #shut = false
 
   constructor(task: TaskHandle, monitor: Monitor) {
@@ -44,32 +38,30 @@ export class OwnTask {
     return this.#running > 0
   }
 
-  /** Its handler has given it back. */
+  /** Its handler has given it back, or is about to: the job may begin elsewhere before this process has heard of it. */
   get isReleased(): boolean {
     return this.#endedBy === 'release'
   }
 
-  /** Runs the handler. @throws what that threw, as bee-queue can store it */
-  async work<T>(handler: () => Promise<T>): Promise<T> {
+  /** Runs the handler. @throws what that threw, as `readable` makes it fit for the queue */
+  async work<T>(handler: () => Promise<T>, readable: (thrown: unknown) => unknown): Promise<T> {
     this.#running += 1
     try {
       return await handler()
     } catch (error) {
-      throw storableError(error)
+      throw readable(error)
     } finally {
       this.#running -= 1
     }
   }
 
   /** What became of it; waits while that is up to a transaction. */
-  async became(): Promise<Outcome> {
-    const settled = await this.#monitor.settle(this.#task)
-    if (settled !== 'ended') return settled
-    return this.isReleased ? 'released' : 'completed'
+  became(): Promise<Settled> {
+    return this.#monitor.settle(this.#task)
   }
 
   /** The same once and for all, the handler being over or out of time: what it says of the task from now on is refused. */
-  outcome(): Promise<Outcome> {
+  outcome(): Promise<Settled> {
     this.#shut = true
     return this.became()
   }
@@ -81,7 +73,7 @@ export class OwnTask {
       )
     }
     const before = this.#endedBy
-    this.#endedBy = by // A job that is given back may begin before this process has heard that it was.
+    this.#endedBy = by
     try {
       await end()
     } catch (error) {
