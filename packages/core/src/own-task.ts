@@ -1,13 +1,13 @@
-import { DatabaseError, TaskLostError } from './errors.js'
+import { ConfigError, DatabaseError, TaskLostError } from './errors.js'
 import type { Monitor } from './monitor.js'
 import type { CompleteOptions, ReleaseOptions, Settled, TaskHandle } from './task/task-handle.js'
 
 /**
- * For an adapter whose queue is elsewhere: the task of a job as its handler has it. What the handler does with it is what
+ * For an adapter: the task of a job as its handler has it. What the handler does with it is what
  * becomes of the job, until it has settled, or has run out of time.
  */
 export class OwnTask {
-  /** For the handler. */
+  /** For the handler. Its `release` takes no payload: that of the row is the adapter's. */
   readonly handle: TaskHandle
   readonly #task: TaskHandle
   readonly #monitor: Monitor
@@ -21,8 +21,14 @@ export class OwnTask {
     this.#monitor = monitor
     const complete = (options?: CompleteOptions): Promise<void> =>
       this.#end('complete', () => task.complete(options))
-    const release = (options?: ReleaseOptions): Promise<void> =>
-      this.#end('release', () => task.release(options))
+    const release = async ({ payload }: ReleaseOptions = {}): Promise<void> => {
+      if (payload !== undefined) {
+        throw new ConfigError(
+          "release({ payload }) of a job: the payload of its row is the adapter's. Leave it out.",
+        )
+      }
+      await this.#end('release', () => task.release())
+    }
     this.handle = new Proxy(task, {
       get(target, member) {
         if (member === 'complete') return complete

@@ -1,5 +1,6 @@
 import {
   LeaseExpiredError,
+  OwnTask,
   Semaphore,
   type TaskHandle,
   TaskLostError,
@@ -140,11 +141,12 @@ async function work(
   const { pool } = delivery
   const name = `Handed-off job ${task.jobRef} (${stored.job.identifier})`
   try {
-    const failure = await run(async () => handler(payload, extended(helpers, delivery, task)))
+    const own = new OwnTask(task, pool.monitor!)
+    const failure = await run(async () => handler(payload, extended(helpers, delivery, own.handle)))
     const { aborted, reason } = task.signal
     const isFailure = failure !== undefined && (!aborted || TaskOverdueError.is(reason))
     if (isFailure) helpers.logger.error(`${name} failed: ${failure}`)
-    const settled = await pool.monitor!.settle(task)
+    const settled = await own.outcome()
     if (settled === 'lost')
       helpers.logger.warn(`${name} is no longer this process's: its end does not count.`)
     if (settled !== 'open') return

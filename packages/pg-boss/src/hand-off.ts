@@ -1,6 +1,7 @@
 import {
   LeaseExpiredError,
   type Monitor,
+  OwnTask,
   Semaphore,
   type TaskHandle,
   TaskLostError,
@@ -163,7 +164,8 @@ export class HandOff<Job extends BossJob> {
   /** Runs the handler to its end and says how it ended. Never throws: nobody is left to catch. */
   async #work(running: Running, { row, stored, job }: Delivery<Job>): Promise<void> {
     const { monitor } = running
-    const task = this.#boss.give(row)
+    const own = new OwnTask(row, monitor)
+    const task = this.#boss.give(own.handle)
     let end = (): Promise<void> => row.complete()
     let tell = (): void => undefined
     try {
@@ -173,7 +175,7 @@ export class HandOff<Job extends BossJob> {
       tell = () => tellAfterEnd(this.#boss, job, error)
     }
     await this.#quietly(job, async () => {
-      const became = await monitor.settle(row)
+      const became = await own.outcome()
       if (became === 'open') await end()
       else if (became === 'completed') tell()
     })
