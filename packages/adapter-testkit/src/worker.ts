@@ -81,7 +81,15 @@ export async function runWorker<Options = any>(
     wrap: (handler) => (wrapped ? (((...args) => handler(...args)) as typeof handler) : handler),
   })
   const logger = { warn: () => undefined, error: (text: string) => console.error(text) }
-  const monitor = new TaskMonitor({ db, adapters: [tellingOfStop(worker.adapter)], logger, ...times })
+  // As a function, so that no row has a policy by name and the areas' recoverers decide.
+  const onCrash = () => 'requeue' as const
+  const monitor = new TaskMonitor({
+    db,
+    adapters: [tellingOfStop(worker.adapter)],
+    logger,
+    ...times,
+    onCrash,
+  })
   process.on('message', async (message: Message) => {
     if (message.type === 'sweep') {
       if (message.dieAtWrite !== undefined) dieAtWrite(message.dieAtWrite)

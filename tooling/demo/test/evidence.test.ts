@@ -84,8 +84,8 @@ test('a worker holds what its pool has locked, what it has in hand, and what was
   await db.insertInto('demo_pools').values({ pool_id: 'pool-a', worker: 'worker 1', pid: 1 }).execute()
   await sql`
     insert into holdfast_processes (process_id, state, hostname, pid, label, version, heartbeat_interval_ms,
-      orphan_threshold_ms, beat, started_at, last_seen_at, lease_expires_at)
-    values (${DEAD}, 'alive', 'host', 1, 'worker 1', '0', 500, 2000, 0, now(), now(), now() + interval '9 s')`.execute(
+      orphan_threshold_ms, beat, epoch, started_at, last_seen_at, lease_expires_at)
+    values (${DEAD}, 'alive', 'host', 1, 'worker 1', '0', 500, 2000, 0, 0, now(), now(), now() + interval '9 s')`.execute(
     db,
   )
   await sql`

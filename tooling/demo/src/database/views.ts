@@ -40,7 +40,8 @@ const recoveries = sql`
     from known join holdfast_recoveries as next on next.job_ref = known.ref and next.new_job_ref is not null
   )
   select known.job, history.from_process, history.by_process, history.outcome, history.recovered_at
-  from holdfast_recoveries as history left join known on known.ref = history.job_ref`
+  from holdfast_recoveries as history left join known on known.ref = history.job_ref
+  where history.outcome <> 'completed'`
 
 const noProcesses = sql`
   create view demo_processes as
