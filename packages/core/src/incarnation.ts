@@ -28,7 +28,7 @@ export class Incarnation implements TaskLife {
   constructor(store: Store, config: MonitorConfig) {
     this.#store = store
     this.lease = new Lease(config)
-    this.writes = new TaskWrites(store, config, this.processId)
+    this.writes = new TaskWrites(store, config, this.processId, this.tasks)
   }
 
   get ended(): boolean {
@@ -98,8 +98,12 @@ export class Incarnation implements TaskLife {
   end(reason: Error): void {
     this.#ended = true
     this.abort(reason)
-    for (const { running } of this.tasks.all()) running.end()
+    const all = this.tasks.all()
     this.tasks.clear()
+    for (const task of all) {
+      task.running.end()
+      task.certain('lost') // Nobody repeats its write any more.
+    }
     for (const { reject } of this.#verdicts.splice(0)) reject(reason)
   }
 

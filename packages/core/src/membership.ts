@@ -77,7 +77,8 @@ export class Membership {
     const { store } = this.#parts
     await checkSchema(store)
     const problem = await store.dialect.sessionProblem(store.db)
-    if (problem !== undefined) throw new ConfigError(`Texts would be stored as others: ${problem}`)
+    if (problem !== undefined)
+      throw new ConfigError(`The sessions of this Kysely instance can't be used: ${problem}`)
     store.limits.payloadBytes = await store.dialect.maxPayloadBytes(store.db)
     this.#checked = true
   }

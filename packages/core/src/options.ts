@@ -77,7 +77,10 @@ export interface TaskMonitorOptions extends StoreOptions {
   readonly batchSize?: number
   /** Largest payload in bytes of JSON. @default 1048576 (1 MiB) */
   readonly maxPayloadBytes?: number
-  /** Milliseconds the history of recoveries is kept. @default 7 days */
+  /**
+   * Milliseconds the history of recoveries is kept, which also knows of tasks that had been completed in a transaction when
+   * their dead process was recovered. @default 7 days
+   */
   readonly historyRetention?: number
   /** Turns payloads into what is stored and back, for instance `aesGcmCodec`. Must be the same fleet-wide. */
   readonly codec?: PayloadCodec

@@ -17,8 +17,8 @@ describe('what a task is, and what it carries', () => {
     fixture = await Fixture.create()
   })
   afterEach(async () => {
-    await fixture[Symbol.asyncDispose]()
     for (const db of opened.splice(0)) await db.destroy()
+    await fixture[Symbol.asyncDispose]()
   })
 
   /** Connections that begin with a setting of their own. */
@@ -108,6 +108,15 @@ describe('what a task is, and what it carries', () => {
     const { rows: jobs } = await sql`select ref, body from jobs`.execute(fixture.db)
     expect(jobs).toEqual([{ ref: jobRef, body: JSON.stringify({ again: payload }) }])
     await monitor.stop({ drain: 0 })
+  })
+
+  it.runIf(!onPostgres())('is refused at start by sessions that commit no lone statement', async () => {
+    const monitor = new TaskMonitor({
+      db: withSetting('set autocommit = 0'),
+      adapters: [tableQueueAdapter()],
+      ...fast,
+    })
+    await expect(monitor.start()).rejects.toThrow('autocommit is off')
   })
 
   it.runIf(onPostgres())('is refused at start by sessions that speak another character set', async () => {

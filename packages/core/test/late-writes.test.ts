@@ -73,6 +73,72 @@ describe('a statement that arrives late', () => {
     expect(await taskRows(fixture.db)).toEqual([])
   })
 
+  it('writes no row over that of a registration of its job that came at once with it', async () => {
+    late.lose(INSERT)
+    const [first, second] = await Promise.all(
+      [1, 2].map((n) => monitor.register({ payload: n, jobRef: 'a' }).catch((error: unknown) => error)),
+    )
+    expect([first, second]).toEqual([expect.objectContaining(lost), expect.objectContaining(lost)])
+    const next = await until(() => monitor.register(same).catch(() => undefined))
+    await late.deliver()
+    expect(await taskRows(fixture.db)).toMatchObject([{ id: 'same', job_ref: 'a' }])
+    await next.complete()
+  })
+
+  it('keeps its job from being registered, whatever else of that job becomes certain', async () => {
+    const first = await monitor.register({ payload: null, jobRef: 'a' })
+    late.lose(DELETE)
+    await expect(first.complete()).rejects.toMatchObject(lost)
+    late.lose(INSERT)
+    await expect(monitor.register({ payload: null, jobRef: 'a' })).rejects.toMatchObject(lost)
+    const gate = new Gate()
+    gates.push(gate)
+    const holding = fixture.db.transaction().execute(async (trx) => {
+      // As an INSERT that is under way holds it.
+      const lock = sql.raw(onPostgres() ? 'for key share' : 'lock in share mode')
+      await sql`select state from holdfast_processes ${lock}`.execute(trx)
+      await gate.reached()
+    })
+    await gate.arrived
+    await until(async () => {
+      await expect(monitor.register(same)).rejects.toMatchObject(lost)
+      return !first.open
+    })
+    await expect(monitor.register(same)).rejects.toMatchObject(lost)
+    gate.open()
+    await holding
+    const next = await until(() => monitor.register(same).catch(() => undefined))
+    await late.deliver()
+    await late.deliver()
+    expect(await monitor.isRegistered(next)).toBe(true)
+    await next.complete()
+  })
+
+  it('leaves no way to end its task in a transaction meanwhile, which heartbeats would wait for', async () => {
+    const task = await monitor.register(same)
+    late.lose(DELETE)
+    await expect(task.complete()).rejects.toMatchObject(lost)
+    const work = fixture.db.transaction().execute((trx) => task.complete({ trx }))
+    await expect(work).rejects.toThrow('Try again without a transaction')
+    await settled()
+    expect(await monitor.settle(task)).toBe('completed')
+    await late.deliver()
+  })
+
+  it('leaves its task lost, and known to be, when its process is declared dead', async () => {
+    const task = await monitor.register(same)
+    const { processId } = monitor
+    late.lose(DELETE)
+    await expect(task.complete()).rejects.toMatchObject(lost)
+    await sql`update holdfast_processes set state = 'dead' where process_id = ${processId}`.execute(
+      fixture.db,
+    )
+    await until(() => monitor.processId !== processId)
+    expect([task.open, await monitor.settle(task)]).toEqual([false, 'lost'])
+    await until(async () => (await enqueuedRefs(fixture.db)).length === 1)
+    await late.deliver()
+  })
+
   it('is waited for while it waits in the server for a lock, and its row then ended', async () => {
     await addProcess(fixture.db, 'h:1:other')
     await addTask(fixture.db, 'h:1:other', 'theirs', { jobRef: 'a' })

@@ -141,6 +141,48 @@ describe('a task that was completed in a transaction, asked about late', () => {
     expect(await monitor.settle(task)).toBe('completed')
   })
 
+  it('has ended for good once that is known, while a second transaction asks for it', async () => {
+    await complete()
+    const [holder, second] = await Promise.all([begun(), begun()])
+    await sql`select id from holdfast_tasks where id = ${task.id} for update`.execute(holder.trx)
+    const again = task.complete({ trx: second.trx }).catch((error: unknown) => error)
+    await until(async () => {
+      await monitor.pingProcess()
+      return !task.open
+    })
+    await holder.commit()
+    expect(await again).toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+    await second.rollBack()
+    expect([task.open, await monitor.settle(task)]).toEqual([false, 'completed'])
+    expect(completed).toEqual([task.fullId])
+  })
+
+  it('waits for nothing that waits for it, when its time is over in the middle of its transaction', async () => {
+    const timed = monitor.run(
+      { payload: null, jobRef: 'timed', maxRuntime: 100, onOverdue: 'recover' },
+      (own) =>
+        fixture.db.transaction().execute(async (trx) => {
+          await own.complete({ trx })
+          await until(() => own.signal.aborted)
+          await own.complete({ trx })
+        }),
+    )
+    await timed
+    expect(await enqueuedRefs(fixture.db)).toEqual([])
+  })
+
+  it('keeps no other’s progress from being noted', async () => {
+    const other = await monitor.register({ payload: null, jobRef: 'b' })
+    await fixture.db.transaction().execute(async (trx) => {
+      const noting = monitor.updateHeartbeats([task, other])
+      await task.complete({ trx })
+      expect(await monitor.updateHeartbeats([task, other])).toBe(1)
+      await other.complete()
+      await noting
+    })
+    expect(await monitor.settle(task)).toBe('completed')
+  })
+
   it('is in flight when a savepoint rolls back that it was completed in, though the rest commits', async () => {
     await fixture.db.transaction().execute(async (trx) => {
       await sql`savepoint here`.execute(trx)

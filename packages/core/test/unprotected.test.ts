@@ -117,6 +117,14 @@ describe('a task that runs unprotected', () => {
     expect(monitor.health().inFlight).toBe(0)
   })
 
+  it('is waited for no longer once it was completed in a transaction, of which nobody can know', async () => {
+    const task = await monitor.register({ payload })
+    await fixture.db.transaction().execute((trx) => task.complete({ trx }))
+    expect(monitor.health().inFlight).toBe(0)
+    expect(await monitor.settle(task)).toBe('open')
+    await monitor.stop({ drain: Number.POSITIVE_INFINITY })
+  })
+
   it('ends a drain when it ends', async () => {
     const task = await monitor.register({ payload })
     const begun = performance.now()

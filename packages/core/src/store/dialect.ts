@@ -49,7 +49,7 @@ export interface Dialect {
   msSince(column: Expression<unknown>): RawBuilder<number>
   /** A column of text for `exactText`, which no setting of the session can have changed. */
   exact(column: string): RawBuilder<unknown>
-  /** What is wrong with the session of a connection, so that texts would be stored as others. */
+  /** What is wrong with the session of a connection, so that nothing would be stored, or texts as others. */
   sessionProblem(db: Kysely<unknown>): Promise<string | undefined>
   /** The end of an insert that replaces `columns` of a row with the same `key`. */
   onConflictReplace(key: readonly string[], columns: readonly string[]): RawBuilder<unknown>

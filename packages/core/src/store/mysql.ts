@@ -64,7 +64,15 @@ export const mysql: Dialect = {
   after: (ms) => sql`date_add(${now}, interval round((${ms}) * 1000) microsecond)`,
   msSince: (column) => sql<number>`timestampdiff(microsecond, ${column}, ${now}) div 1000`,
   exact: (column) => sql`cast(${sql.ref(column)} as binary)`,
-  sessionProblem: async () => undefined, // None matters: see `byteExact` and `exact`.
+  // Character sets and modes don't matter: see `byteExact` and `exact`.
+  async sessionProblem(db) {
+    const { rows } = await sql<{
+      on: number | string
+    }>`select @@session.autocommit as ${sql.id('on')}`.execute(db)
+    return Number(rows[0]!.on) === 1
+      ? undefined
+      : 'autocommit is off, so that no lone statement is committed: leave it on.'
+  },
   onConflictReplace: (_key, columns) => onDuplicateReplace(columns),
   // `insert ignore` would cut values that are too long as well.
   onConflictKeep: ([first]) => sql`on duplicate key update ${sql.id(first!)} = ${sql.id(first!)}`,

@@ -55,7 +55,7 @@ export const postgres: Dialect = {
     const { rows } = await sql<{ encoding: string }>`select pg_client_encoding() as encoding`.execute(db)
     const { encoding } = rows[0]!
     if (encoding === 'UTF8') return undefined
-    return `client_encoding is ${encoding}, and the driver speaks UTF8: leave it unset.`
+    return `client_encoding is ${encoding}, and the driver speaks UTF8, so that texts would be stored as others: leave it unset.`
   },
   onConflictReplace,
   onConflictKeep: (key) => sql`on conflict (${columnList(key)}) do nothing`,

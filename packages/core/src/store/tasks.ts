@@ -10,7 +10,7 @@ export function insertTasks(store: Store, insertion: TaskInsertion): Promise<Tas
 /**
  * Makes certain what became of INSERTs without an answer: raises the epoch of their process, so that one that comes later
  * is refused, and deletes the rows of those that came through. False where nobody can know yet: one is under way in the
- * server still, so that it holds the process row, or the process is not alive.
+ * server still, so that it holds the process row; somebody has locked such a row; or the process is not alive.
  */
 export function settleInserts(
   store: Store,
@@ -27,9 +27,31 @@ export function settleInserts(
       update ${tables.processes} set epoch = ${epoch} where process_id = ${processId} and epoch < ${epoch}`.execute(
       db,
     )
-    for (const some of chunks(nonces)) await deleteLocked(inner, processId, some)
-    return true
+    let left = 0
+    for (const some of chunks(nonces)) left += await deleteFree(inner, processId, some)
+    return left === 0
   })
+}
+
+/**
+ * Deletes those of these rows that nobody has locked, and answers how many are left: who holds its process's row waits for
+ * no other.
+ */
+async function deleteFree(
+  { db, tables }: Store,
+  processId: string,
+  nonces: readonly number[],
+): Promise<number> {
+  const these = (some: readonly number[]) =>
+    sql`where process_id = ${processId} and nonce in (${sql.join(some)}) and claim_token is null`
+  const free = await sql<{ nonce: number | string }>`
+    select nonce from ${tables.tasks} ${these(nonces)} order by process_id, nonce for update skip locked`.execute(
+    db,
+  )
+  const found = free.rows.map(({ nonce }) => Number(nonce))
+  if (found.length > 0) await sql`delete from ${tables.tasks} ${these(found)}`.execute(db)
+  const { rows } = await sql`select nonce from ${tables.tasks} ${these(nonces)}`.execute(db)
+  return rows.length
 }
 
 /** Ends tasks of a process. Answers which were still its own: the others are lost to it. */
@@ -108,19 +130,33 @@ export function removeEnded(
   })
 }
 
-/** Notes that tasks of a process have made progress. Answers which are still its own. */
+/**
+ * Notes that tasks of a process have made progress. Answers which are still its own. Those that somebody has locked, as a
+ * transaction that ends them, are left as they are.
+ */
 export async function touchTasks(
-  { db, dialect, tables }: Store,
+  store: Store,
   processId: string,
   nonces: readonly number[],
 ): Promise<ReadonlySet<number>> {
   const mine = new Set<number>()
   for (const some of chunks(nonces)) {
-    const where = sql`where process_id = ${processId} and nonce in (${sql.join(some)}) and claim_token is null`
-    await sql`update ${tables.tasks} set progress_at = ${dialect.now} ${where}`.execute(db)
-    const { rows } = await sql<{ nonce: number | string }>`
-      select nonce from ${tables.tasks} ${where}`.execute(db)
-    for (const { nonce } of rows) mine.add(Number(nonce))
+    await inTransaction(store, async ({ db, dialect, tables }) => {
+      const these = (those: readonly number[]) =>
+        sql`where process_id = ${processId} and nonce in (${sql.join(those)}) and claim_token is null`
+      const free = await sql<{ nonce: number | string }>`
+        select nonce from ${tables.tasks} ${these(some)} order by process_id, nonce for update skip locked`.execute(
+        db,
+      )
+      const found = free.rows.map(({ nonce }) => Number(nonce))
+      if (found.length > 0) {
+        await sql`update ${tables.tasks} set progress_at = ${dialect.now} ${these(found)}`.execute(db)
+      }
+      const { rows } = await sql<{
+        nonce: number | string
+      }>`select nonce from ${tables.tasks} ${these(some)}`.execute(db)
+      for (const { nonce } of rows) mine.add(Number(nonce))
+    })
   }
   return mine
 }

@@ -13,7 +13,7 @@ export class OwnTasks {
     doubtful: new Set(),
   }
   /** The jobs of which an INSERT may have happened, or happen yet. */
-  readonly #uncertainJobs = new Set<string>()
+  readonly #uncertainJobs = new Map<string, Set<Task>>()
   #waiting: (() => void)[] = []
 
   get(id: string): Task | undefined {
@@ -58,10 +58,8 @@ export class OwnTasks {
       this.#byId.set(id, task)
       this.#byState[state].add(task)
     }
-    if (jobRef !== null) {
-      if (task.isUncertain) this.#uncertainJobs.add(jobKey(queue, jobRef))
-      else if (from === 'doubtful') this.#uncertainJobs.delete(jobKey(queue, jobRef))
-    }
+    if (jobRef !== null && (task.isUncertain || from === 'doubtful'))
+      this.#noteUncertain(task, jobKey(queue, jobRef))
     if (this.#waiting.length > 0 && !this.#busy) for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
@@ -76,6 +74,14 @@ export class OwnTasks {
   /** Resolves when none is in flight, nor owes its end to the database. */
   idle(): Promise<void> {
     return this.#busy ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve()
+  }
+
+  #noteUncertain(task: Task, key: string): void {
+    const tasks = this.#uncertainJobs.get(key) ?? new Set()
+    if (task.isUncertain) tasks.add(task)
+    else tasks.delete(task)
+    if (tasks.size > 0) this.#uncertainJobs.set(key, tasks)
+    else this.#uncertainJobs.delete(key)
   }
 
   get #busy(): boolean {

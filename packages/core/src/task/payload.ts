@@ -65,6 +65,11 @@ function checkObject(value: object, path: string, above: Set<object>): void {
   if ('toJSON' in value && typeof value.toJSON === 'function') {
     throw refuse(path, 'an object with toJSON', 'it would be stored as something else')
   }
+  if (Object.getOwnPropertySymbols(value).length > 0)
+    throw refuse(path, 'an object with symbols as keys', 'JSON has none')
+  if (isArray && Object.keys(value).length > value.length) {
+    throw refuse(path, 'an array with other keys than numbers', 'JSON would drop them')
+  }
   above.add(value)
   // Object.keys skips the holes of a sparse array, which JSON turns into null.
   const entries = isArray ? Array.from(value, (item, index) => [index, item] as const) : Object.entries(value)

@@ -20,6 +20,7 @@ import { storedPayload, type TaskIdentity, taskIdentity } from './new-task.js'
 import { Running } from './running.js'
 import { Task, type TaskHooks } from './task.js'
 import type { TaskHandle } from './task-handle.js'
+import { uncertain } from './task-writes.js'
 import { UnprotectedTask, type UnprotectedTasks } from './unprotected.js'
 
 export interface RegistrarParts {
@@ -140,23 +141,14 @@ export class Registrar {
     return task
   }
 
-  /**
-   * A job, and an id, of which an INSERT may happen yet is not written again before that is certain: the late one could
-   * take its row.
-   *
-   * @throws DatabaseError when it is not certain yet
-   */
-  async #makeCertain({ id, queue, jobRef }: TaskIdentity, incarnation: Incarnation): Promise<void> {
+  /** @throws DatabaseError while an INSERT of the same id or job may happen yet */
+  async #makeCertain(identity: TaskIdentity, incarnation: Incarnation): Promise<void> {
     const { tasks } = incarnation
+    const { id, queue, jobRef } = identity
     const isUncertain = () =>
       tasks.get(id)?.isUncertain === true || (jobRef !== null && tasks.isUncertain(queue, jobRef))
     if (isUncertain()) await this.#parts.settle(incarnation)
-    if (!isUncertain()) return
-    const what = jobRef === null ? `id ${JSON.stringify(id)}` : `job ${JSON.stringify(jobRef)}`
-    throw new DatabaseError(
-      `Could not register task ${id}: an earlier registration of the same ${what} got no answer, and may happen yet. ` +
-        'That is made certain with every heartbeat: try again.',
-    )
+    if (isUncertain()) throw uncertain(identity)
   }
 
   #runUnprotected(identity: TaskIdentity, options: RegisterOptions, error: unknown): UnprotectedTask {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { monotonicNow } from '../clock.js'
-import { PayloadError } from '../errors.js'
+import { DatabaseError, PayloadError } from '../errors.js'
 import { messageOf } from '../events.js'
 import type { MonitorConfig } from '../options.js'
 import { fatesOf } from '../store/fates.js'
@@ -15,6 +15,7 @@ import {
   settleInserts,
 } from '../store/tasks.js'
 import { withTimeout } from '../timeout.js'
+import type { OwnTasks } from './own-tasks.js'
 import type { EndWrite } from './state.js'
 import type { Task } from './task.js'
 import type { AnyTransaction } from './task-handle.js'
@@ -49,11 +50,21 @@ export function* pauses(): Generator<number, never> {
   for (let pause: number = ASK.first; ; pause = Math.min(2 * pause, ASK.most)) yield pause
 }
 
+/** A job, and an id, of which an INSERT may happen yet is not written again: the late one could take its row. */
+export const uncertain = ({ id, jobRef }: Pick<NewTask, 'id' | 'jobRef'>): DatabaseError => {
+  const what = jobRef === null ? 'id' : `job ${JSON.stringify(jobRef)}`
+  return new DatabaseError(
+    `Could not register task ${id}: an earlier registration of the same ${what} got no answer, and may happen yet. ` +
+      'That is made certain with every heartbeat: try again.',
+  )
+}
+
 /** The statements about an incarnation's own tasks, gathered over all that are asked for at once. */
 export class TaskWrites {
   readonly #store: Store
   readonly #config: MonitorConfig
   readonly #processId: string
+  readonly #tasks: OwnTasks
   readonly #inserts: WriteBatcher<Registration, Registered | Error>
   readonly #deletes: WriteBatcher<number, boolean>
   readonly #questions: WriteBatcher<Question, void>
@@ -62,10 +73,11 @@ export class TaskWrites {
   #epoch = 0
   #nonce = 0
 
-  constructor(store: Store, config: MonitorConfig, processId: string) {
+  constructor(store: Store, config: MonitorConfig, processId: string, tasks: OwnTasks) {
     this.#store = store
     this.#config = config
     this.#processId = processId
+    this.#tasks = tasks
     const maxItems = config.batchSize
     this.#inserts = new WriteBatcher({
       maxItems,
@@ -174,8 +186,14 @@ export class TaskWrites {
   /** Isolated tasks are written whatever their crash count, so they have a statement of their own. */
   async #insert(registrations: readonly Registration[]): Promise<readonly (Registered | Error)[]> {
     const results = new Map<Registration, Registered | Error>()
+    // The one before it in this lane may have got no answer since it was asked for.
+    for (const registration of registrations) {
+      const { queue, jobRef } = registration.task
+      const isUncertain = jobRef !== null && this.#tasks.isUncertain(queue, jobRef)
+      if (isUncertain) results.set(registration, uncertain(registration.task))
+    }
     for (const isolated of [false, true]) {
-      const some = registrations.filter((registration) => registration.isolated === isolated)
+      const some = registrations.filter((one) => one.isolated === isolated && !results.has(one))
       if (some.length === 0) continue
       const all = isolated || !this.#config.isolateSuspects
       const written = await this.#insertAll(

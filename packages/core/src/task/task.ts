@@ -129,8 +129,10 @@ export class Task implements TaskHandle {
 
   /** Ends the task because it has run for too long: it is recovered as after a crash. */
   async giveUp(): Promise<void> {
+    // Not in line: what comes next in its transaction would wait for it, and it for that.
+    await this.#last
+    await this.#decideForLong()
     await this.#serially(async () => {
-      await this.#decideForLong()
       if (this.#state === 'begun') await this.#giveBack({ kind: 'release', cause: 'overdue' })
     })
   }
@@ -174,9 +176,10 @@ export class Task implements TaskHandle {
 
   /** One that is doubtful has been ended by its caller: nobody else is to end it. */
   #settledOpen(): Settled {
+    if (this.#life.ended) return 'lost'
     if (this.owed?.kind === 'release') return this.owed.cause === 'release' ? 'released' : 'lost'
     if (this.owed !== undefined) return 'completed'
-    return this.#life.ended ? 'lost' : 'open'
+    return 'open'
   }
 
   /**
@@ -223,14 +226,20 @@ export class Task implements TaskHandle {
 
   async #completeIn(trx: AnyTransaction): Promise<void> {
     if (this.#state === 'ended') throw this.lost()
+    if (this.owed !== undefined) {
+      throw new DatabaseError(
+        `Could not complete task ${this.fullId}: an earlier ${this.owed.kind} of it got no answer, and is made certain ` +
+          'with every heartbeat. Try again without a transaction.',
+      )
+    }
     let isMarked: boolean
     try {
       isMarked = await this.#life.writes.mark(this.nonce, trx)
     } finally {
-      // Whatever came of it: the answer may be lost, or the row be there for others than this transaction. One that is
-      // doubtful is ended by heartbeats in any case.
+      // Whatever came of it: the answer may be lost, or the row be there for others than this transaction. An earlier one
+      // may be known to have committed by now.
       this.#marks += 1
-      if (this.owed === undefined) this.#to('undecided')
+      if (this.open) this.#to('undecided')
     }
     if (isMarked) this.#markedIn = new WeakRef(trx)
     else await this.#unseen(trx)
@@ -246,11 +255,12 @@ export class Task implements TaskHandle {
         throw new DatabaseError(`Could not look up task ${this.fullId}: ${messageOf(cause)}`, { cause })
       })
     }
-    if (!this.open || this.owed !== undefined) throw this.lost()
+    if (!this.open) throw this.lost()
     if (this.#state === 'undecided' && this.#markedIn?.deref() === trx) return
     throw new ConfigError(
-      `Task ${this.fullId} can't be completed in this transaction: another that ends it is open still, or this one's ` +
-        'snapshot is older than the task. Register before the transaction reads, or use read committed.',
+      `Task ${this.fullId} can't be completed in this transaction: it was completed in one that is open still, or this ` +
+        "one's snapshot is older than the task. Complete it once, and register before the transaction reads, or use " +
+        'read committed.',
     )
   }
 

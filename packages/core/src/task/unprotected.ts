@@ -49,11 +49,13 @@ export class UnprotectedTask implements TaskHandle {
     return new TaskLostError(`Task ${this.fullId} was completed before. Discard the result.`)
   }
 
-  /** In a transaction it ends nothing: there is no row that could tell whether that commits. */
+  /**
+   * In a transaction it is no longer counted or waited for, but not known to have ended: there is no row that could tell
+   * whether that commits.
+   */
   async complete({ trx }: CompleteOptions = {}): Promise<void> {
     if (this.#ended) throw this.lost()
-    if (trx !== undefined) return
-    this.#ended = true
+    this.#ended = trx === undefined
     this.running.end()
     this.#onEnd(this)
   }

@@ -90,6 +90,18 @@ describe('tasks in flight in SQL', () => {
     expect(await taskIds(on.db)).toEqual(['other/a', 'p/c', 'p/claimed'])
   })
 
+  it('settleInserts waits for no row that somebody has locked, and is not certain then', async () => {
+    await addProcess(on.db, 'p')
+    await on.db.transaction().execute(async (trx) => {
+      await sql`select id from holdfast_tasks where process_id = 'p' and nonce = ${nonceOf('a')} for update`.execute(
+        trx,
+      )
+      const nonces = ['a', 'b'].map(nonceOf)
+      expect(await settleInserts(on.store, { processId: 'p', epoch: 1, nonces })).toBe(false)
+    })
+    expect(await taskIds(on.db)).toEqual(['other/a', 'p/a', 'p/c', 'p/claimed'])
+  })
+
   it('settleInserts deletes what came through, and has what comes later refused', async () => {
     const settle = (store: typeof on.store, epoch: number) =>
       settleInserts(store, { processId: 'p', epoch, nonces: ['a', 'gone'].map(nonceOf) })
