@@ -19,7 +19,7 @@ export interface Orphan {
    * process gave it back alive (`release()`, `stop()`); `retry`: a person took it out of quarantine. Neither is a crash.
    */
   readonly cause: 'crash' | 'overdue' | 'release' | 'retry'
-  /** The crash policy that it was registered with, by name; null where its monitor's is a function. */
+  /** The crash policy that it was registered with: its own or, by name, its monitor's; null where that is a function. */
   readonly onCrash: 'requeue' | 'quarantine' | null
   /** Milliseconds since the lease of its process ended; null when the process row is gone. */
   readonly orphanedForMs: number | null

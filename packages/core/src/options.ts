@@ -59,7 +59,11 @@ export interface TaskMonitorOptions extends StoreOptions {
    * @default 1000
    */
   readonly recoveryRate?: number
-  /** What becomes of a job that was in flight in a dying process, unless its task says otherwise. @default 'requeue' */
+  /**
+   * What becomes of a job that was in flight in a dying process, unless its task says otherwise. By name it goes into the
+   * rows of the tasks that this monitor takes, and holds for them whoever recovers them; a function can't, so that of such
+   * tasks the function of whoever recovers them decides. @default 'requeue'
+   */
   readonly onCrash?: CrashPolicy
   /**
    * A job that was in flight in two dying processes runs alone in its process from then on, so that a killer is known
