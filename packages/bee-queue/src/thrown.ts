@@ -5,14 +5,16 @@ import { inspect } from 'node:util'
  * that JSON can't hold.
  */
 export function storableError(thrown: unknown): unknown {
+  let said = thrown
   try {
     const { stack, message } = thrown as Error
+    said = message ?? thrown // An error whose message is no text hides it from whoever inspects it.
     JSON.stringify(message)
     if (thrown && JSON.stringify(stack || message || thrown) !== undefined) return thrown
   } catch {
     // Told as text.
   }
-  return new Error(`The handler threw no error that can be stored: ${show(thrown)}`, { cause: thrown })
+  return new Error(`The handler threw no error that can be stored: ${show(said)}`, { cause: thrown })
 }
 
 function show(value: unknown): string {
