@@ -36,8 +36,9 @@ export class OwnRow {
       this.#endsJob = true
     }
     const complete = async ({ trx }: CompleteOptions = {}): Promise<void> => {
-      if (trx === undefined) await inTransaction(protectedBoss.parts.db, (_, own) => endIn(own))
-      else await endIn(trx)
+      if (trx !== undefined) return endIn(trx)
+      await inTransaction(protectedBoss.parts.db, (_, own) => endIn(own))
+      await this.#settle() // The monitor hears of the commit, and lets the row go.
     }
     const release = async ({ payload }: ReleaseOptions = {}): Promise<void> => {
       if (payload !== undefined) {

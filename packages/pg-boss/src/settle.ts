@@ -61,6 +61,8 @@ export async function settle(
   if (ended.length === 0) return { lost, endedBefore: [] }
   try {
     const held = await patiently(endAll, Math.max(...ended.map(({ job }) => expiryOf(job))))
+    // The monitor hears of the commit, and lets the rows go.
+    await Promise.all(left.map(({ row }) => row && running.monitor.settle(row)))
     return { lost, endedBefore: left.flatMap(({ job }) => (held.has(job.id) ? [] : [job])) }
   } catch (error) {
     const isLost = TaskLostError.is(error)

@@ -64,7 +64,7 @@ describe('the end of a job that can’t be written at once', () => {
   async function refuse(code: string, unless: string): Promise<void> {
     await sql`create function refuse() returns trigger language plpgsql as $$ begin
       raise exception 'refused' using errcode = ${sql.lit(code)}; end $$`.execute(fixture.db)
-    await sql`create constraint trigger refuse after delete on holdfast_tasks deferrable initially deferred
+    await sql`create constraint trigger refuse after update of ended on holdfast_tasks deferrable initially deferred
       for each row when (${sql.raw(unless)}) execute function refuse()`.execute(fixture.db)
   }
 
@@ -74,7 +74,7 @@ describe('the end of a job that can’t be written at once', () => {
   ])('is written once when the answer to $what is lost', async ({ isDone }) => {
     for (let n = 0; n < 3; n++) await fixture.add({ n }, { retryDelay: 0 })
     const counts = await work((jobs) => {
-      answers.lose(2, /delete from "holdfast_tasks"/, isDone)
+      answers.lose(2, /update "holdfast_tasks" set ended/, isDone)
       return { of: jobs.length }
     }, 3)
     await isOver('completed')
@@ -87,7 +87,7 @@ describe('the end of a job that can’t be written at once', () => {
   it('is written by the handler once when the answer to its own commit is lost', async () => {
     const id = await fixture.add({}, { retryDelay: 0 })
     const counts = await work(async ([job]) => {
-      answers.lose(1, /delete from "holdfast_tasks"/, true)
+      answers.lose(1, /update "holdfast_tasks" set ended/, true)
       await db.transaction().execute(async (trx) => {
         await sql`insert into ledger (what) values ('effect')`.execute(trx)
         await job!.task.complete({ trx })
