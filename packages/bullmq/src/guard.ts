@@ -100,6 +100,7 @@ export class Guard {
       try {
         const task = await monitor.register({ queue: this.#queue, payload })
         if (task.protected) return task
+        await task.complete() // Nothing runs under it: the worker does without.
         runsUnprotected()
         await delay(monitor.config.heartbeatInterval)
       } catch (error) {

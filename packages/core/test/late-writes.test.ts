@@ -149,6 +149,11 @@ describe('a statement that arrives late', () => {
     })
     await gate.arrived
     gates.push(gate)
+    // Without a heartbeat that would settle it before it has come to the server.
+    await monitor.stop({ drain: 0 })
+    const rare = { heartbeatInterval: 20_000, orphanThreshold: 60_000, gcLockTtl: 60_000 }
+    monitor = fixture.monitor({ db: late.db, ...rare })
+    await monitor.pingProcess()
     late.lose(INSERT, 'the answer')
     await expect(monitor.register(same)).rejects.toMatchObject(lost)
     await until(async () => (await waitingInserts()) === 1, { what: 'it waits in the server' })
@@ -159,7 +164,10 @@ describe('a statement that arrives late', () => {
     expect(monitor.health().unsettled).toBe(1)
     gate.open()
     await holding
-    await settled()
+    await until(async () => {
+      await monitor.pingProcess()
+      return monitor.health().unsettled === 0
+    })
     expect(await taskRows(fixture.db)).toEqual([])
   })
 

@@ -201,6 +201,7 @@ export class Guard {
           void this.#protectLater(guarded)
           return task
         }
+        await task.complete() // Nothing runs under it.
       } catch (error) {
         if (until.aborted || StoppedError.is(error)) throw error
       }

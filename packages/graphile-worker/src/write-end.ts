@@ -49,6 +49,7 @@ export async function writeFailure(delivery: Delivery, failure: string): Promise
     }
     return
   }
+  await own?.row.complete().catch(() => undefined) // Unprotected, or ended by its handler: it only counts no longer.
   if (!pool.doubtful) return pool.ended.note({ ...job, failure })
   try {
     await patiently(() => failJob(run, tables, job, failure))

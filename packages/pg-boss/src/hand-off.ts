@@ -96,7 +96,10 @@ export class HandOff<Job extends BossJob> {
     const { row, job } = beginning
     if (!(await this.#places.acquire(running.closing))) {
       if (row.protected) await this.#quietly(job, () => row.release())
-      else await giveBack(this.#boss, running, [beginning.active]).catch(this.#boss.report)
+      else {
+        await giveBack(this.#boss, running, [beginning.active]).catch(this.#boss.report)
+        await row.complete()
+      }
       return 'lost'
     }
     if (!row.protected) return this.#workInPlace(running, beginning).finally(() => this.#places.release())
