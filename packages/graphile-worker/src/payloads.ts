@@ -85,8 +85,8 @@ export function payloadOf({ fullId, payload }: Orphan): TaskPayload {
   )
 }
 
-/** Longest failure that is kept, in characters. */
-const MAX_FAILURE = 4_000
+/** Longest failure that is kept, in characters: of 6 bytes each in JSON at most, it fits what a release may add. */
+const MAX_FAILURE = 2_500
 
 /**
  * What a handler threw, as `last_error` takes it: like graphile-worker's never empty, without NUL, not endless. Anything

@@ -1,4 +1,4 @@
-import { linkedSignal, TaskLostError } from '@holdfast/core'
+import { DatabaseError, linkedSignal, TaskLostError } from '@holdfast/core'
 import type { JobHelpers } from 'graphile-worker'
 import { isEnded, patiently } from './before-work.js'
 import { confirmHeld, letGo } from './confirm-held.js'
@@ -97,7 +97,8 @@ async function giveBack(delivery: Delivery): Promise<void> {
   try {
     await own!.row.release({ payload: { ...startedPayload(job), onExhausted, pauseMs } })
   } catch (error) {
-    if (!TaskLostError.is(error)) throw error
+    // One without an answer is repeated with each heartbeat until it is certain.
+    if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error
   }
   await letGo(delivery)
 }

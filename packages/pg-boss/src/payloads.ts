@@ -58,8 +58,8 @@ export function jobRefOf({ name, id }: Pick<Attempt, 'name' | 'id'>): string {
   return ref.length <= MAX_REF ? ref : `sha256:${createHash('sha256').update(ref).digest('hex')}`
 }
 
-/** Longest texts of a failure that are kept, in characters. */
-const MAX = { name: 100, message: 1_300, stack: 2_600 }
+/** Longest texts of a failure that are kept, in characters: of 6 bytes each in JSON at most, they fit what a release may add. */
+const MAX = { name: 100, message: 800, stack: 1_600 }
 
 /** As jsonb takes it: no NUL, and no half of a pair of surrogates. */
 export const storable = (value: unknown, max = MAX.message): string =>
