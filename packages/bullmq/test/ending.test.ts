@@ -1,9 +1,9 @@
+import type { Thrown } from '@holdfast/chaos'
 import { type Child, until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Ending } from './support/endings.js'
 import { Fixture } from './support/fixture.js'
-import type { Thrown } from './support/thrown.js'
 
 /** So patient that a busy machine cuts no run short. */
 const PATIENT = { heartbeatInterval: 1_000, orphanThreshold: 60_000 }

@@ -16,5 +16,6 @@ export {
 } from './leg.js'
 export { forbidden, refuseForbidden } from './statement-rules.js'
 export { STEPPED_CLOCK } from './stepped-clock.js'
+export { type Thrown, thrown } from './thrown.js'
 export { typeErrors } from './type-errors.js'
 export { patience, type UntilOptions, until } from './until.js'

@@ -1,10 +1,9 @@
 // A process that works on bee-queue's jobs with Holdfast: to be killed, paused and stopped.
-import { childOptions, connect, Ledger } from '@holdfast/chaos'
+import { childOptions, connect, Ledger, type Thrown, thrown } from '@holdfast/chaos'
 import { TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import { beeQueueAdapter, type ProtectedJob } from '../../src/index.js'
 import { BeeQueue, type ClientKind, type Queue, redisOf } from './bee.js'
 import { type Ending, endTask } from './endings.js'
-import { type Thrown, thrown } from './thrown.js'
 import { TIMES } from './times.js'
 import { type Wrapper, wrapped } from './wrapped.js'
 

@@ -1,13 +1,12 @@
 // A process that works on BullMQ's jobs with Holdfast: to be killed, paused and stopped.
 import { setTimeout as delay } from 'node:timers/promises'
-import { childOptions, connect, Ledger } from '@holdfast/chaos'
+import { childOptions, connect, Ledger, type Thrown, thrown } from '@holdfast/chaos'
 import { type TaskHandle, TaskMonitor, type TaskMonitorOptions } from '@holdfast/core'
 import type { Job, WorkerOptions } from 'bullmq'
 import { type ControlledTransaction, sql, type Transaction } from 'kysely'
 import { bullmqAdapter, type ProtectedJob } from '../../src/index.js'
 import { bullmq, connectionOf } from './bull.js'
 import { type Ending, endTask } from './endings.js'
-import { type Thrown, thrown } from './thrown.js'
 import { TIMES } from './times.js'
 import { otherAdapter, type Wrapper, wrapped } from './wrapped.js'
 

@@ -1,6 +1,9 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { TaskInsertion, TaskInsertResult } from './new-tasks.js'
 import { chunks, inTransaction, retryTransient, type Store, type TransactionStore } from './store.js'
+
+/** No recovery has it, or has had it. */
+const UNCLAIMED = sql`claim_token is null`
 
 /** Registers tasks: see `Dialect.insertTasks`. */
 export function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
@@ -27,31 +30,47 @@ export function settleInserts(
       update ${tables.processes} set epoch = ${epoch} where process_id = ${processId} and epoch < ${epoch}`.execute(
       db,
     )
-    let left = 0
-    for (const some of chunks(nonces)) left += await deleteFree(inner, processId, some)
-    return left === 0
+    let isCertain = true
+    for (const some of chunks(nonces)) {
+      const left = await deleteFree(inner, processId, some, UNCLAIMED)
+      if (left.size > 0) isCertain = false
+    }
+    return isCertain
   })
 }
 
+/** Where these rows of a process are. */
+const rowsOf = (processId: string, nonces: readonly number[], condition: RawBuilder<unknown>) =>
+  sql`where process_id = ${processId} and nonce in (${sql.join(nonces)}) and ${condition}`
+
+/** The nonces of rows, of which those that somebody has locked may be passed over. */
+async function noncesOf(
+  { db, tables }: Store,
+  where: RawBuilder<unknown>,
+  onlyFree: boolean,
+): Promise<readonly number[]> {
+  const lock = onlyFree ? sql`order by process_id, nonce for update skip locked` : sql``
+  const { rows } = await sql<{ nonce: number | string }>`
+    select nonce from ${tables.tasks} ${where} ${lock}`.execute(db)
+  return rows.map(({ nonce }) => Number(nonce))
+}
+
 /**
- * Deletes those of these rows that nobody has locked, and answers how many are left: who holds its process's row waits for
- * no other.
+ * Deletes those of these rows that nobody has locked, and answers which are left: who holds its process's row, or is waited
+ * for by a transaction that holds them, waits for no row.
  */
 async function deleteFree(
-  { db, tables }: Store,
+  store: Store,
   processId: string,
   nonces: readonly number[],
-): Promise<number> {
-  const these = (some: readonly number[]) =>
-    sql`where process_id = ${processId} and nonce in (${sql.join(some)}) and claim_token is null`
-  const free = await sql<{ nonce: number | string }>`
-    select nonce from ${tables.tasks} ${these(nonces)} order by process_id, nonce for update skip locked`.execute(
-    db,
-  )
-  const found = free.rows.map(({ nonce }) => Number(nonce))
-  if (found.length > 0) await sql`delete from ${tables.tasks} ${these(found)}`.execute(db)
-  const { rows } = await sql`select nonce from ${tables.tasks} ${these(nonces)}`.execute(db)
-  return rows.length
+  condition: RawBuilder<unknown>,
+): Promise<ReadonlySet<number>> {
+  const free = await noncesOf(store, rowsOf(processId, nonces, condition), true)
+  if (free.length > 0) {
+    await sql`delete from ${store.tables.tasks} ${rowsOf(processId, free, condition)}`.execute(store.db)
+  }
+  if (free.length === nonces.length) return new Set()
+  return new Set(await noncesOf(store, rowsOf(processId, nonces, condition), false))
 }
 
 /** Ends tasks of a process. Answers which were still its own: the others are lost to it. */
@@ -114,20 +133,7 @@ export function removeEnded(
   processId: string,
   nonces: readonly number[],
 ): Promise<ReadonlySet<number>> {
-  return inTransaction(store, async ({ db, tables }) => {
-    const these = (some: readonly number[]) =>
-      sql`where process_id = ${processId} and nonce in (${sql.join(some)}) and ended is not null`
-    const free = await sql<{ nonce: number | string }>`
-      select nonce from ${tables.tasks} ${these(nonces)} order by process_id, nonce for update skip locked`.execute(
-      db,
-    )
-    const found = free.rows.map(({ nonce }) => Number(nonce))
-    if (found.length > 0) await sql`delete from ${tables.tasks} ${these(found)}`.execute(db)
-    if (found.length === nonces.length) return new Set<number>()
-    const { rows } = await sql<{ nonce: number | string }>`
-      select nonce from ${tables.tasks} ${these(nonces)}`.execute(db)
-    return new Set(rows.map(({ nonce }) => Number(nonce)))
-  })
+  return inTransaction(store, (inner) => deleteFree(inner, processId, nonces, sql`ended is not null`))
 }
 
 /**
@@ -141,21 +147,14 @@ export async function touchTasks(
 ): Promise<ReadonlySet<number>> {
   const mine = new Set<number>()
   for (const some of chunks(nonces)) {
-    await inTransaction(store, async ({ db, dialect, tables }) => {
-      const these = (those: readonly number[]) =>
-        sql`where process_id = ${processId} and nonce in (${sql.join(those)}) and claim_token is null`
-      const free = await sql<{ nonce: number | string }>`
-        select nonce from ${tables.tasks} ${these(some)} order by process_id, nonce for update skip locked`.execute(
-        db,
-      )
-      const found = free.rows.map(({ nonce }) => Number(nonce))
-      if (found.length > 0) {
-        await sql`update ${tables.tasks} set progress_at = ${dialect.now} ${these(found)}`.execute(db)
+    await inTransaction(store, async (inner) => {
+      const { db, dialect, tables } = inner
+      const free = await noncesOf(inner, rowsOf(processId, some, UNCLAIMED), true)
+      if (free.length > 0) {
+        const these = rowsOf(processId, free, UNCLAIMED)
+        await sql`update ${tables.tasks} set progress_at = ${dialect.now} ${these}`.execute(db)
       }
-      const { rows } = await sql<{
-        nonce: number | string
-      }>`select nonce from ${tables.tasks} ${these(some)}`.execute(db)
-      for (const { nonce } of rows) mine.add(Number(nonce))
+      for (const nonce of await noncesOf(inner, rowsOf(processId, some, UNCLAIMED), false)) mine.add(nonce)
     })
   }
   return mine
