@@ -50,7 +50,8 @@ export function ownTaskCutOff<Queue extends TestQueue>(suite: Suite<Queue>, way:
       const monitor = await fleet.monitor()
       const stopped = await fleet.worker({ way })
       const toCommit = await addDeed(fleet, 'leaves open')
-      const toRollBack = await addDeed(fleet, 'leaves open')
+      // One that returns may be completed by whoever stops, if that is faster than its recovery.
+      const toRollBack = await addDeed(fleet, 'leaves open, then throws')
       for (const job of [toCommit, toRollBack]) await deedDone(fleet, job)
       await stopped.stop()
       const worker = await fleet.worker({ way, wrapped: true })
