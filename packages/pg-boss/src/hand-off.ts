@@ -16,10 +16,9 @@ import type { HandOffOptions } from './options.js'
 import { tellAfterEnd } from './outcome.js'
 import { OwnRow } from './own-row.js'
 import { patiently } from './patiently.js'
-import { failureOf } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { asBossDatabase, inTransaction } from './run.js'
-import { type End, type Ended, settle } from './settle.js'
+import { type End, type Ended, releaseFailed, settle } from './settle.js'
 import { trackedJob } from './tracked-job.js'
 
 /** A job as the handler of `adapter.handOff()` gets it. */
@@ -128,7 +127,7 @@ export class HandOff<Job extends BossJob> {
       end = { kind: 'failed', error }
     }
     if ((await own.settle()) === 'open') return this.#end(running, { ...delivery, end })
-    if (end.kind === 'failed') tellAfterEnd(this.#boss, job, end.error)
+    if (end.kind === 'failed') tellAfterEnd(this.#boss, job, 'completed', end.error)
     return 'taken'
   }
 
@@ -137,7 +136,7 @@ export class HandOff<Job extends BossJob> {
     const { lost, endedBefore } = await settle(this.#boss, running, [ended])
     if (lost.length > 0) return 'lost'
     if (end.kind !== 'failed') return 'taken'
-    if (endedBefore.length > 0) tellAfterEnd(this.#boss, job, end.error)
+    if (endedBefore.length > 0) tellAfterEnd(this.#boss, job, 'completed', end.error)
     return 'failed'
   }
 
@@ -165,30 +164,31 @@ export class HandOff<Job extends BossJob> {
   }
 
   /** Runs the handler to its end and says how it ended. Never throws: nobody is left to catch. */
-  async #work(running: Running, { row, stored, job }: Delivery<Job>): Promise<void> {
-    const { monitor } = running
+  async #work({ monitor }: Running, delivery: Delivery<Job>): Promise<void> {
+    const { row, job } = delivery
     const own = new OwnTask(row, monitor)
     const task = this.#boss.give(own.handle)
     let end = (): Promise<void> => row.complete()
-    let tell = (): void => undefined
+    let tell = (_: 'completed' | 'released'): void => undefined
     try {
       await this.#handler({ ...job, signal: row.signal, task, reportProgress: progressOf(monitor, row) })
     } catch (error) {
-      end = () => this.#fail(row, stored, error)
-      tell = () => tellAfterEnd(this.#boss, job, error)
+      end = () => this.#fail(delivery, error)
+      tell = (became) => tellAfterEnd(this.#boss, job, became, error)
     }
     await this.#quietly(job, async () => {
       const became = await own.outcome()
       if (became === 'open') await end()
-      else if (became === 'completed') tell()
+      else if (became !== 'lost') tell(became)
     })
   }
 
   /** The job's own retry rules say what becomes of it; recovery applies them. */
-  async #fail(row: TaskHandle, stored: Delivery['stored'], error: unknown): Promise<void> {
+  async #fail(delivery: Delivery, error: unknown): Promise<void> {
+    const { row } = delivery
     const { aborted, reason } = row.signal
     if (!aborted || TaskOverdueError.is(reason)) {
-      await row.release({ payload: { ...stored, failure: failureOf(error) } })
+      await releaseFailed(this.#boss.report, delivery, error)
     } else if (LeaseExpiredError.is(reason)) {
       // Cut short, not failed: the job keeps its attempt.
       await row.release()

@@ -56,11 +56,16 @@ export async function isCutShort({ report }: ProtectedBoss, { row }: Delivery): 
 }
 
 /** What a handler threw after it had ended its job or given it back, which nothing else is done about. */
-export function tellAfterEnd({ report }: ProtectedBoss, { id, name }: BossJob, error: unknown): void {
+export function tellAfterEnd(
+  { report }: ProtectedBoss,
+  { id, name }: BossJob,
+  became: 'completed' | 'released',
+  error: unknown,
+): void {
   const { message } = failureOf(error)
-  report(
-    new Error(`Job ${id} of ${name} had ended before its handler threw, which changes nothing: ${message}`, {
-      cause: error,
-    }),
-  )
+  const what =
+    became === 'completed'
+      ? 'had ended before its handler threw, which changes nothing'
+      : 'was given back before its handler threw; it runs again'
+  report(new Error(`Job ${id} of ${name} ${what}: ${message}`, { cause: error }))
 }

@@ -8,10 +8,14 @@ import {
   type TaskHandle,
   TaskLostError,
 } from '@holdfast/core'
+import { sql } from 'kysely'
 import type { Delivery } from './delivery.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { inTransaction } from './run.js'
 import { endJobs } from './settle.js'
+
+/** Postgres's code of a lock that could not be had in time. */
+const NO_LOCK = '55P03'
 
 /** The row of a job whose handler may end both, row and job. */
 export class OwnRow {
@@ -37,7 +41,19 @@ export class OwnRow {
     }
     const complete = async ({ trx }: CompleteOptions = {}): Promise<void> => {
       if (trx !== undefined) return endIn(trx)
-      await inTransaction(protectedBoss.parts.db, (_, own) => endIn(own))
+      const { orphanThreshold } = running.monitor.config
+      await inTransaction(protectedBoss.parts.db, async (run, own) => {
+        // A transaction of the handler's that has ended it may wait for this one in turn.
+        await run(sql`select set_config('lock_timeout', ${`${Math.ceil(orphanThreshold)}ms`}, true)`)
+        await endIn(own)
+      }).catch((cause) => {
+        if (cause?.code !== NO_LOCK) throw cause
+        throw new ConfigError(
+          `Task ${row.fullId} was completed in a transaction that is open still: commit or roll back before you end it ` +
+            'in another way.',
+          { cause },
+        )
+      })
       await this.#settle() // The monitor hears of the commit, and lets the row go.
     }
     const release = async ({ payload }: ReleaseOptions = {}): Promise<void> => {
@@ -67,13 +83,9 @@ export class OwnRow {
     this.handle = protectedBoss.give(handle)
   }
 
-  /**
-   * What became of the row when its handler has settled. `completed`: so is the job. A row that was released is lost: its job
-   * is recovered elsewhere.
-   */
+  /** What became of the row when its handler has settled. `completed`: so is the job. */
   async settle(): Promise<Settled> {
     const settled = await this.#settle()
-    if (settled === 'completed') return this.#endsJob ? settled : 'lost'
-    return settled === 'released' ? 'lost' : settled
+    return settled === 'completed' && !this.#endsJob ? 'lost' : settled
   }
 }

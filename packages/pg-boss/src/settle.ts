@@ -1,6 +1,12 @@
-import { type AnyTransaction, NotProtectedError, type TaskHandle, TaskLostError } from '@holdfast/core'
+import {
+  type AnyTransaction,
+  DatabaseError,
+  NotProtectedError,
+  type TaskHandle,
+  TaskLostError,
+} from '@holdfast/core'
 import type { BossJob } from './boss.js'
-import { expiryOf } from './delivery.js'
+import { type Delivery, expiryOf } from './delivery.js'
 import { type ActiveJob, holdOff, lockJobs, setRetryLimits } from './job-sql.js'
 import { isOwnFault, patiently } from './patiently.js'
 import { failureOf, type TaskPayload, writable } from './payloads.js'
@@ -103,12 +109,31 @@ export async function giveUp(
       cause: error,
     }),
   )
-  const failure = failureOf(end.kind === 'completed' ? error : end.error)
+  if (row === undefined || stored === undefined) return
   try {
-    await row?.release({ payload: { ...stored, failure } })
+    await releaseFailed(report, { row, stored }, end.kind === 'completed' ? error : end.error)
   } catch (cause) {
     // Another's, or without a row: then pg-boss expires it. What the database refuses, heartbeats repeat.
     if (!TaskLostError.is(cause) && !NotProtectedError.is(cause)) report(cause)
+  }
+}
+
+/**
+ * Gives a job back for recovery to fail it. Where its row can't say so, since a codec refuses that, the job runs again as it
+ * was: a row that is kept would never end.
+ */
+export async function releaseFailed(
+  report: ProtectedBoss['report'],
+  { row, stored }: Pick<Delivery, 'row' | 'stored'>,
+  error: unknown,
+): Promise<void> {
+  try {
+    await row.release({ payload: { ...stored, failure: failureOf(error) } })
+  } catch (cause) {
+    // Of these it has ended, or ends with a heartbeat.
+    if (TaskLostError.is(cause) || NotProtectedError.is(cause) || DatabaseError.is(cause)) throw cause
+    report(cause)
+    await row.release()
   }
 }
 

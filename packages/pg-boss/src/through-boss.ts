@@ -52,12 +52,15 @@ export async function runInBoss<Result>(
     const became = await Promise.all(owned.map(({ own }) => own.settle()))
     const isFailure = 'error' in outcome
     const open = owned.filter((_, index) => became[index] === 'open')
-    const lost = owned.flatMap(({ job }, index) => (became[index] === 'lost' ? [job] : []))
+    const gone = ['lost', 'released']
+    const lost = owned.flatMap(({ job }, index) => (gone.includes(became[index]!) ? [job] : []))
     for (const one of open) if (isFailure && (await isCutShort(protectedBoss, one))) lost.push(one.job)
     await letGo(protectedBoss, running, lost, WAIT)
     if (isFailure) {
-      for (const [index, { job }] of owned.entries())
-        if (became[index] === 'completed') tellAfterEnd(protectedBoss, job, outcome.error)
+      for (const [index, { job }] of owned.entries()) {
+        const how = became[index]
+        if (how === 'completed' || how === 'released') tellAfterEnd(protectedBoss, job, how, outcome.error)
+      }
       throw writable(outcome.error)
     }
     if (lost.length > 0) throw lostError(lost)

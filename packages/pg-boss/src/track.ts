@@ -83,14 +83,17 @@ async function work<Job extends BossJob, Result>(
   const decided = owned.map(async (delivery) => ({ delivery, became: await delivery.own.settle() }))
   for await (const round of rounds(decided)) {
     const left = round.flatMap(({ delivery, became }) => (became === 'open' ? [delivery] : []))
-    lost.push(...round.flatMap(({ delivery, became }) => (became === 'lost' ? [delivery.job] : [])))
+    const gone = round.filter(({ became }) => became === 'lost' || became === 'released')
+    lost.push(...gone.map(({ delivery }) => delivery.job))
     const ends = await endsOf(left)
     failed.push(...ends.filter(({ end }) => end.kind === 'failed').map(({ job }) => job))
     const settled = await settle(protectedBoss, running, ends)
     notEnded.push(settled)
-    const before = round.flatMap(({ delivery, became }) => (became === 'completed' ? [delivery.job] : []))
     if (outcome !== undefined && 'error' in outcome) {
-      for (const job of [...before, ...settled.endedBefore]) tellAfterEnd(protectedBoss, job, outcome.error)
+      for (const { delivery, became } of round)
+        if (became === 'completed' || became === 'released')
+          tellAfterEnd(protectedBoss, delivery.job, became, outcome.error)
+      for (const job of settled.endedBefore) tellAfterEnd(protectedBoss, job, 'completed', outcome.error)
     }
   }
   return {

@@ -15,7 +15,10 @@ describe('the end of a job that can’t be written at once', () => {
   let db: AnyDatabase
   let adapter: PgBossAdapter
   let monitor: TaskMonitor
+  /** Payloads that the monitor's codec refuses. */
+  let unstorable: RegExp
   beforeEach(async () => {
+    unstorable = /$^/
     fixture = await Fixture.create()
     const through = await LostAnswers.to(fixture.database.url)
     answers = through.answers
@@ -23,7 +26,14 @@ describe('the end of a job that can’t be written at once', () => {
     adapter = pgBossAdapter({ boss: fixture.boss, db })
     const times = { heartbeatInterval: 200, orphanThreshold: 5_000, sweepInterval: 200, gcLockTtl: 10_000 }
     const logger = { warn: () => undefined, error: () => undefined }
-    monitor = new TaskMonitor({ db, adapters: [adapter], logger, ...times })
+    const codec = {
+      encode(text: string): string {
+        if (unstorable.test(text)) throw new Error('not to be stored')
+        return text
+      },
+      decode: (stored: string) => stored,
+    }
+    monitor = new TaskMonitor({ db, adapters: [adapter], logger, codec, maxPayloadBytes: 4_096, ...times })
     await monitor.start()
   })
   afterEach(async () => {
@@ -117,6 +127,30 @@ describe('the end of a job that can’t be written at once', () => {
     await stopsAtOnce()
   })
 
+  it.each(['track', 'handOff'] as const)(
+    'neither by us nor by recovery keeps no row: the job runs again, and that is told (%s)',
+    async (way) => {
+      const told: string[] = []
+      fixture.boss.on('error', (error: Error) => void told.push(error.message))
+      const id = await fixture.add({}, { retryLimit: 1, retryDelay: 0 })
+      await refuse('23514', 'true')
+      unstorable = /"failure"/
+      let runs = 0
+      const one = async (): Promise<void> => {
+        runs += 1
+        if (runs === 1) throw new Error('broken')
+        await sql`drop trigger if exists refuse on holdfast_tasks`.execute(fixture.db)
+      }
+      const handler = way === 'track' ? adapter.track(one) : adapter.handOff(one, { concurrency: 1 })
+      await fixture.boss.work('q', { pollingIntervalSeconds: 0.5 }, handler as never)
+      await isOver('completed')
+      expect(runs).toBe(2)
+      expect(told).toContain('not to be stored')
+      expect(await fixture.job(id)).toMatchObject({ state: 'completed' })
+      await stopsAtOnce()
+    },
+  )
+
   it('in a batch keeps none of the others', async () => {
     for (let n = 0; n < 3; n++) await fixture.add({ n }, { retryLimit: 0 })
     const [one] = await fixture.jobs()
@@ -172,6 +206,28 @@ describe('the end of a job that can’t be written at once', () => {
     }
     await stopsAtOnce()
   })
+
+  it.each(['track', 'handOff'] as const)(
+    'is that of a failure, however long and odd the text of it (%s)',
+    async (way) => {
+      for (const [character, kept] of [
+        ['\u0001', '\u0001'],
+        ['\ud83d', '\ufffd'],
+      ] as const) {
+        const id = await fixture.add({}, { retryLimit: 0 })
+        const failing = (): never => {
+          throw new Error(character.repeat(100_000))
+        }
+        const handler =
+          way === 'track' ? adapter.track(failing) : adapter.handOff(failing, { concurrency: 1 })
+        await (handler((await fixture.boss.fetch('q')) as never) as Promise<unknown>).catch(() => undefined) // Told to 12.
+        await until(async () => (await fixture.job(id)).state === 'failed', { what: 'it has failed' })
+        await fixture.settled()
+        expect((await fixture.job(id)).output!.message).toMatch(new RegExp(`^${kept}{800}`))
+      }
+      await stopsAtOnce()
+    },
+  )
 
   it('which can’t be read is that of a failure', async () => {
     const id = await fixture.add({}, { retryLimit: 0 })

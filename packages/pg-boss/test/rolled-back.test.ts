@@ -1,5 +1,5 @@
 import { patience, until } from '@holdfast/chaos'
-import { type TaskHandle, TaskMonitor } from '@holdfast/core'
+import { ConfigError, type TaskHandle, TaskMonitor } from '@holdfast/core'
 import { sql, type Transaction } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type PgBossAdapter, pgBossAdapter } from '../src/index.js'
@@ -160,6 +160,19 @@ describe.each(['track', 'handOff'] as const)(
       expect([runs, await effects()]).toEqual([2, 0])
     })
 
+    it('which is open, can’t be ended in another way: that is refused after a lease', async () => {
+      const refused: unknown[] = []
+      const { job, runs } = await outcomeOf(way, ({ task }) =>
+        endIn(task, 'commits', async () => {
+          refused.push(await task.complete().catch((error) => error))
+        }),
+      )
+      expect(job).toMatchObject({ state: 'completed', retry_count: 0 })
+      expect([runs, await effects()]).toEqual([1, 1])
+      expect(refused).toEqual([expect.toSatisfy((error) => ConfigError.is(error))])
+      expect(String(refused[0])).toContain('completed in a transaction that is open still')
+    })
+
     it.each([
       { end: 'returns', fate: 'commits', as: { state: 'completed', retry_count: 0 }, runs: 1 },
       { end: 'throws', fate: 'commits', as: { state: 'completed', retry_count: 0 }, runs: 1 },
@@ -193,6 +206,23 @@ describe.each(['track', 'handOff'] as const)(
     })
   },
 )
+
+describe.each(['track', 'handOff'] as const)('a job that its handler gives back (%s)', (way) => {
+  it('and which then throws runs again, and what it threw is told', async () => {
+    const told: Error[] = []
+    fixture.boss.on('error', (error: Error) => void told.push(error))
+    const afterwards = new Error('afterwards')
+    const { job, runs } = await outcomeOf(way, async ({ task }, run) => {
+      if (run > 1) return
+      await task.release()
+      throw afterwards
+    })
+    expect(job).toMatchObject({ state: 'completed', retry_count: 1, retry_limit: 2 })
+    expect(runs).toBe(2)
+    expect(told.map(({ cause }) => cause)).toEqual([afterwards])
+    expect(told[0]!.message).toContain('was given back before its handler threw')
+  })
+})
 
 describe('a batch whose handler completed its jobs in transactions', () => {
   it('ends each as its own transaction did', async () => {

@@ -171,19 +171,25 @@ describe.runIf(!isTen)('a transactional worker of pg-boss 12', () => {
     expect([await effects(), await fixture.tasks()]).toEqual([[], []])
   })
 
-  it('whose handler throws after it has ended its job is told', async () => {
+  it.each([
+    { how: 'has ended', again: 0 },
+    { how: 'has given back', again: 1 },
+  ])('whose handler throws after it $how its job is told', async ({ again }) => {
     const told: unknown[] = []
     fixture.boss.on('error', (error: Error) => void told.push(error.cause))
     const afterwards = new Error('afterwards')
     const id = await fixture.add({}, { retryLimit: 1, retryDelay: 0 })
-    await work(async ([job]) => {
-      await fixture.db.transaction().execute((trx) => job!.task.complete({ trx }))
+    await work(async ([job], _, run) => {
+      if (run > 1) return
+      if (again > 0) await job!.task.release()
+      else await fixture.db.transaction().execute((trx) => job!.task.complete({ trx }))
       throw afterwards
     })
     await until(() => told.length > 0)
+    await fixture.inState('completed', 1)
     await fixture.settled()
     expect(told).toEqual([afterwards])
-    expect(await fixture.job(id)).toMatchObject({ state: 'completed', retry_count: 0 })
+    expect(await fixture.job(id)).toMatchObject({ state: 'completed', retry_count: again })
     await stopsAtOnce()
   })
 

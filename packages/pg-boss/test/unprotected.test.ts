@@ -1,5 +1,5 @@
 import { until } from '@holdfast/chaos'
-import { NotProtectedError, type TaskHandle, TaskMonitor } from '@holdfast/core'
+import { ConfigError, NotProtectedError, type TaskHandle, TaskMonitor } from '@holdfast/core'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type PgBossAdapter, pgBossAdapter } from '../src/index.js'
@@ -93,6 +93,46 @@ describe.each(['track', 'handOff'] as const)('a job that could not be protected 
       expect(states).toHaveLength(runs)
     },
   )
+})
+
+it('a job that could not be protected is ended in no other way while a transaction that ends it is open', async () => {
+  const refused: unknown[] = []
+  const { job } = await outcomeOf('track', ({ task }) =>
+    fixture.db.transaction().execute(async (trx) => {
+      await task.complete({ trx })
+      refused.push(await task.complete().catch((error) => error))
+    }),
+  )
+  expect(job).toMatchObject({ state: 'completed', retry_count: 0 })
+  expect(refused).toEqual([expect.toSatisfy((error) => ConfigError.is(error))])
+})
+
+it('a stop waits for no job that could not be protected and has not begun', async () => {
+  const begun: string[] = []
+  let end = (): void => undefined
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  const handler = adapter.handOff(
+    ({ id }) => {
+      begun.push(id)
+      return ended
+    },
+    { concurrency: 1 },
+  )
+  const jobs = [await fixture.add(), await fixture.add()]
+  for (let n = 0; n < 2; n++) await fixture.boss.work('q', { pollingIntervalSeconds: 0.5 }, handler as never)
+  await until(() => begun.length === 1 && monitor.health().inFlight === 2, { what: 'the other waits' })
+  let stopped = false
+  const stopping = monitor.stop({ drain: Number.POSITIVE_INFINITY }).then(() => {
+    stopped = true
+  })
+  const [other] = jobs.filter((id) => !begun.includes(id))
+  await until(async () => (await fixture.job(other!)).state === 'retry', { what: 'the other is given back' })
+  end()
+  await until(() => stopped, { what: 'the monitor has stopped' })
+  await stopping
+  expect(begun).toHaveLength(1)
 })
 
 it('a batch that could not be protected ends as its handler does', async () => {
