@@ -20,6 +20,9 @@ const HINT_AFTER = 10_000
 /** Milliseconds that a stop whose drain is over may take to see what has committed. */
 const LAST_LOOK = 1_000
 
+/** Milliseconds between looks whether BullMQ has written an end. */
+const LOOK = 20
+
 const notStarted = (): Error => new Error('Jobs wait for the monitor: `await monitor.start()`.')
 
 export interface DeliveryOptions extends Pick<DeliveryParts, 'kind' | 'options' | 'place'> {
@@ -182,8 +185,11 @@ export class Deliveries {
 
   /** What has committed has ended, although its processor goes on: nobody else would know. */
   async #endCommitted(delivery: Delivery): Promise<void> {
-    if (delivery.handsOff || delivery.returned || delivery.state !== 'running') return
-    if ((await delivery.own!.became()) === 'completed') await this.handBack(delivery)
+    if (delivery.handsOff || delivery.state !== 'running') return
+    if ((await delivery.own!.became()) !== 'completed') return
+    if (delivery.own!.isRunning) return this.handBack(delivery)
+    // BullMQ has heard of it, and writes its end.
+    while (this.#inHand.has(delivery)) await delay(LOOK, undefined, { ref: false })
   }
 
   /** The job leaves this process's hands: its end is written, or it is given back. */
@@ -241,21 +247,24 @@ export class Deliveries {
     return this.#over(delivery, 'endRow')
   }
 
-  /** Has others run a job that had begun, unless that has committed: then it is completed, without its worker. */
+  /** Has others run a job that had begun, unless that has committed: then it is completed. */
   async handBack(delivery: Delivery): Promise<void> {
     if ((await delivery.own!.outcome()) === 'completed') await this.#complete(delivery)
     await this.#over(delivery, 'handBack')
   }
 
-  async #complete({ worker, job: { id }, token }: Delivery): Promise<void> {
-    const queue = this.#queues.find((queue) => keysOf(queue) === keysOf(worker))!
+  /** By its worker's connection, which outlives what that runs; unless it was closed by force. */
+  async #complete({ worker, job: { id }, token, ends }: Delivery): Promise<void> {
     try {
+      if (!worker.closed) return void (await ends.moveToCompleted(undefined, token, false))
+      const queue = this.#queues.find((queue) => keysOf(queue) === keysOf(worker))!
       const job = await queue.getJob(id!)
       if (job === undefined) return
       endAs(job, worker.opts)
       await job.moveToCompleted(undefined, token, false)
-    } catch (error) {
-      worker.emit('error', error as Error)
+    } catch (cause) {
+      const why = `Job ${id} has committed, which BullMQ could not be told: once its lock has run out, it runs again.`
+      worker.emit('error', new Error(why, { cause }))
     }
   }
 

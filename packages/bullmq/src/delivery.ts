@@ -281,8 +281,10 @@ export class Delivery {
   /** Gives a job back that had begun, unless its processor has done so. It keeps its attempts. */
   async handBack(): Promise<void> {
     this.#state = 'ended'
-    if (!this.#task!.protected) await this.giveBack()
-    else if ((await this.own!.became()) === 'open') await this.#task!.release().catch(unlessSettled)
+    if (!this.#task!.protected) {
+      await this.giveBack()
+      await this.endRow() // Nothing runs under it any more.
+    } else if ((await this.own!.became()) === 'open') await this.#task!.release().catch(unlessSettled)
   }
 
   /** Its end is written. */

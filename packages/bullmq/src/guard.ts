@@ -17,6 +17,8 @@ const RETRY = 250
 
 /** What stands for a worker. */
 interface Cover {
+  /** Nobody waits for it: what fails is told, and tried again. */
+  readonly isAnew: boolean
   row?: Promise<TaskHandle | undefined>
   /** It may run, be it that the monitor says to run without. */
   ready?: Promise<unknown>
@@ -44,7 +46,7 @@ export class Guard {
   async protect(worker: WorkerInternals): Promise<void> {
     if (!this.#rows.has(worker)) {
       this.#runs.watch(worker)
-      this.#cover(worker)
+      this.#cover(worker, false)
       worker.once('closed', () => void this.#end(worker).catch((error) => worker.emit('error', error)))
     }
     await this.#rows.get(worker)?.ready
@@ -53,11 +55,11 @@ export class Guard {
   /** This process was declared dead: what its workers ran is run elsewhere, and what they fetch now has a new row. */
   evicted(): void {
     this.#runs.abortAll()
-    for (const worker of this.#rows.keys()) this.#cover(worker)
+    for (const worker of this.#rows.keys()) this.#cover(worker, true)
   }
 
-  #cover(worker: WorkerInternals): void {
-    const cover: Cover = {}
+  #cover(worker: WorkerInternals, isAnew: boolean): void {
+    const cover: Cover = { isAnew }
     this.#rows.set(worker, cover)
     const unprotected = new Promise<void>((resolve) => {
       cover.row = this.#register(worker, cover, resolve)
@@ -106,8 +108,9 @@ export class Guard {
       } catch (error) {
         if (StoppedError.is(error) || NotStartedError.is(error)) return undefined
         const isPassing = DatabaseError.is(error) || LeaseExpiredError.is(error) || TaskLostError.is(error)
-        if (!isPassing) throw error
-        await delay(RETRY)
+        if (!isPassing && !cover.isAnew) throw error
+        if (!isPassing) worker.emit('error', error as Error)
+        await delay(isPassing ? RETRY : monitor.config.heartbeatInterval)
       }
     }
     return undefined

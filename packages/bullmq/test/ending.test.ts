@@ -154,6 +154,37 @@ describe('a tracked processor', () => {
     expect(fixture.ledger.entries('failed')).toEqual([])
   })
 
+  it('that commits when its process has stopped, and its queue is closed, is completed', async () => {
+    const leaver = await fixture.worker({ monitor: PATIENT, drain: 200 })
+    const job = await fixture.add({ transaction: 'staysOpen', endings: ['go on'] }, { attempts: 3 })
+    await until(() => fixture.ledger.entries('goes on').length === 1, { what: 'it goes on' })
+    leaver.send('stop')
+    await leaver.message('stopped')
+    leaver.send('closeQueue')
+    await leaver.message('queueClosed')
+    fixture.ledger.openGate('commit')
+    await fixture.completed(1)
+    expect(fixture.ledger.entries('finish')).toEqual([])
+    fixture.ledger.openGate(job.id)
+    expect(await leaver.exited).toEqual({ code: 0, signal: null })
+    await fixture.settled()
+    expect([made(job.id), await effects(), told()]).toEqual([[0], 1, []])
+  })
+
+  it('that commits when BullMQ can’t be told any more has it told what becomes of its job', async () => {
+    const leaver = await fixture.worker({ monitor: PATIENT })
+    const job = await fixture.add({ endings: ['commit and go on'] }, { attempts: 3 })
+    await until(async () => (await effects()) === 1, { what: 'it has committed' })
+    leaver.send('closeByForce')
+    await leaver.message('closed')
+    leaver.send('closeQueue')
+    await leaver.message('queueClosed')
+    fixture.ledger.openGate(job.id)
+    await until(() => told().length > 0, { what: 'it is told' })
+    expect(told()).toEqual([expect.stringMatching(/has committed, .* it runs again/)])
+    expect((await fixture.places()).active).toEqual([job.id])
+  })
+
   it('that has committed and goes on has its lock again, where that was lost', async () => {
     await fixture.worker({ monitor: PATIENT, settings: { lockDuration: 2_000, stalledInterval: 60_000 } })
     const job = await fixture.add({ endings: ['commit and go on'] }, { attempts: 3 })

@@ -8,6 +8,9 @@ import { Fixture } from './support/fixture.js'
 
 type Job = { readonly id: string; readonly task: TaskHandle }
 
+/** Longer than what waits for the end of a stop. */
+const DRAIN = 90_000
+
 let fixture: Fixture
 let adapter: PgBossAdapter
 let monitor: TaskMonitor
@@ -124,13 +127,13 @@ it('a stop waits for no job that could not be protected and has not begun', asyn
   for (let n = 0; n < 2; n++) await fixture.boss.work('q', { pollingIntervalSeconds: 0.5 }, handler as never)
   await until(() => begun.length === 1 && monitor.health().inFlight === 2, { what: 'the other waits' })
   let stopped = false
-  const stopping = monitor.stop({ drain: Number.POSITIVE_INFINITY }).then(() => {
+  const stopping = monitor.stop({ drain: DRAIN }).then(() => {
     stopped = true
   })
   const [other] = jobs.filter((id) => !begun.includes(id))
   await until(async () => (await fixture.job(other!)).state === 'retry', { what: 'the other is given back' })
   end()
-  await until(() => stopped, { what: 'the monitor has stopped' })
+  await until(() => stopped, { what: 'the monitor has stopped', timeout: 20_000 })
   await stopping
   expect(begun).toHaveLength(1)
 })

@@ -4,7 +4,7 @@ import type { ProtectedJob } from '../../src/index.js'
 
 /**
  * What a run of a job does about its own task. `commit …`: in a transaction with an effect of its own. `… and go on`: until
- * the gate of the job's id opens; `commit late`: not before that, and it notes how that was answered.
+ * the gate of the job's id opens; `commit late`: not before that, and it notes how that was answered; `go on`: that alone.
  */
 export type Ending =
   | 'commit'
@@ -13,6 +13,7 @@ export type Ending =
   | 'commit and return what JSON can’t hold'
   | 'commit and go on'
   | 'commit late'
+  | 'go on'
   | 'complete twice'
   | 'release'
   | 'release and throw'
@@ -48,6 +49,9 @@ export async function endTask(ending: Ending, { db, job, ledger }: EndingParts):
       return 1n
     case 'commit and go on':
       await commit()
+      return gate()
+    case 'go on':
+      ledger.note({ what: 'goes on', job: job.id! })
       return gate()
     case 'commit late':
       await gate()

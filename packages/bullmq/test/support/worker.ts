@@ -36,6 +36,8 @@ export interface ChildWorkerOptions {
   readonly diesRecovering?: boolean
   /** Its monitor never starts. */
   readonly neverStarts?: boolean
+  /** Its payloads can't be stored while the gate `unstorable` is open and `storable` is not. */
+  readonly codec?: boolean
   /** Milliseconds that its stop waits for what runs. @default 500 */
   readonly drain?: number
 }
@@ -84,8 +86,16 @@ if (options.diesRecovering) queue.getJob = () => process.kill(process.pid, 'SIGK
 const adapter = bullmqAdapter({ queues: [queue] })
 const other = otherAdapter([queue])
 const quiet = { warn: () => undefined, error: () => undefined }
+const codec = {
+  encode(text: string): string {
+    if (ledger.isOpen('unstorable') && !ledger.isOpen('storable')) throw new Error('not to be stored')
+    return text
+  },
+  decode: (stored: string) => stored,
+}
 const monitor = new TaskMonitor({
   db,
+  ...(options.codec && { codec }),
   adapters: [adapter, other],
   logger: quiet,
   ...TIMES,
@@ -207,6 +217,7 @@ const worker = new bullmq.Worker(options.queue, (options.sandbox ?? processor) a
   }),
 })
 worker.on('error', (error) => ledger.note({ what: 'error', job: '', detail: error.message }))
+worker.on('closing', () => send({ type: 'closing' }))
 worker.on('completed', (job, result) =>
   ledger.note({ what: 'completed', job: job.id!, detail: typeof result === 'bigint' ? 'a bigint' : result }),
 )
@@ -227,6 +238,10 @@ process.on('message', async (message: string | { cancel: string }) => {
   if (message === 'stopMonitor') {
     await monitor.stop()
     send({ type: 'monitorStopped' })
+  }
+  if (message === 'closeQueue') {
+    await queue.close()
+    send({ type: 'queueClosed' })
   }
   if (message === 'close' || message === 'closeByForce') {
     await worker.close(message === 'closeByForce')
