@@ -64,6 +64,8 @@ export class Delivery {
   #state: State = 'beginning'
   #token = ''
   #server = ''
+  /** When it was begun, by Redis's clock in microseconds: later than any attempt before it. */
+  #attempt = 0
   #text = ''
   #task: TaskHandle | undefined
   #reclaiming = false
@@ -205,7 +207,7 @@ export class Delivery {
         await this.#pause()
         continue
       }
-      const [verdict, first, stored] = answer
+      const [verdict, first, begunAt, stored] = answer
       const isLeft =
         verdict === 'mine'
           ? !holds(String(first))
@@ -217,6 +219,7 @@ export class Delivery {
       }
       if (verdict !== 'ours') return false
       this.#server = String(first)
+      this.#attempt = Number(begunAt)
       this.#text = textOf(this.job, stored)
       return true
     }
@@ -248,8 +251,9 @@ export class Delivery {
       settings: failureSettings(this.job.queue),
     }
     const { signal } = this.#cancelled
+    const attempt = this.#attempt
     return this.#untilThere(() =>
-      monitor.register({ ...options, queue: name, payload, jobRef: this.jobRef, signal }),
+      monitor.register({ ...options, queue: name, payload, ...{ jobRef: this.jobRef, attempt, signal } }),
     )
   }
 

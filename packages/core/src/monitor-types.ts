@@ -6,8 +6,17 @@ export interface RegisterOptions {
   readonly queue?: string
   /** What the adapter needs to make the job runnable again. Plain JSON. */
   readonly payload: unknown
-  /** The identity of the job in its queue, unique for all time; registering it again takes the task over. */
+  /**
+   * The identity of the job in its queue, unique for all time; registering it again takes the task over, from another
+   * process only if `attempt` is newer.
+   */
   readonly jobRef?: string
+  /**
+   * Which attempt of the job this is: a whole number that its queue raises with each, as the microsecond at which it gave
+   * the job away. So whoever was paused between fetching the job and registering it does not take it from one who fetched
+   * it later. @default 0, which takes over from 0
+   */
+  readonly attempt?: number
   /** @default a random UUID */
   readonly id?: string
   /** What becomes of the job when a process dies with it in flight. @default the monitor's `onCrash` */

@@ -194,6 +194,7 @@ export class TaskMonitor implements Monitor, AsyncDisposable {
    *
    * @throws PayloadError, PayloadTooLargeError, ConfigError for a wrong queue, jobRef, id or policy
    * @throws LeaseExpiredError while no heartbeat gets through
+   * @throws TaskLostError where a newer `attempt` of the job is in flight in another process: leave the job to that
    * @throws DatabaseError when the write failed; the task is then not protected and must not start
    * @throws NotStartedError, StoppedError
    */

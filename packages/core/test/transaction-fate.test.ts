@@ -130,6 +130,20 @@ describe('a task that was completed in a transaction, asked about late', () => {
     expect(await monitor.settle(task)).toBe('completed')
   })
 
+  it('is refused to a second transaction a lease later, when the first is open still', async () => {
+    const impatient = await fixture.started()
+    const other = await impatient.register({ payload: null, jobRef: 'b' })
+    const [first, second] = await Promise.all([fixture.db, fixture.db].map(() => begun()))
+    await other.complete({ trx: first!.trx })
+    await expect(other.complete({ trx: second!.trx })).rejects.toMatchObject({
+      code: 'HOLDFAST_CONFIG',
+      message: expect.stringContaining('commit or roll back before you end it'),
+    })
+    await second!.rollBack()
+    await first!.commit()
+    expect(await impatient.settle(other)).toBe('completed')
+  })
+
   it('is the second transaction’s when the first rolls back', async () => {
     const [first, second] = await Promise.all([fixture.db, fixture.db].map(() => begun()))
     await task.complete({ trx: first!.trx })

@@ -4,7 +4,7 @@ import { PRELUDE } from './prelude.js'
  * Makes a process the owner of a job that bee-queue gave it.
  *
  * ARGV: id, timestamp, token, its process, token of an owner that may be replaced or '', ms that the process is
- * believed alive, ms that this is kept. Answers `ours` with the server and the stored text; with the owner: `theirs`,
+ * believed alive, ms that this is kept. Answers `ours` with the server, its clock and the stored text; with the owner: `theirs`,
  * `mine`, or `abandoned` by a process that has not been heard of for so long; `gone`, when the job was taken back
  * meanwhile.
  */
@@ -22,5 +22,5 @@ if raw and not listed(ACTIVE, id) and same(raw, timestamp) then return {'gone'} 
 redis.call('hset', OWNERS, field, token)
 -- Whoever owns a job is known to be alive, also before its first heartbeat.
 redis.call('set', ALIVE .. me, ARGV[6] .. ':' .. ARGV[7], 'px', ARGV[7])
-return {'ours', server(), raw}
+return {'ours', server(), now(), raw}
 `

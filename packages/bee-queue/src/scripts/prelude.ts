@@ -22,6 +22,12 @@ local function server()
   return run .. ':' .. epoch
 end
 
+-- The server's clock in microseconds.
+local function now()
+  local time = redis.call('time')
+  return time[1] * 1000000 + time[2]
+end
+
 local function process_of(token) return string.match(token, '^(.*)#') end
 
 local function listed(key, id) return redis.call('lpos', key, id) ~= false end

@@ -29,6 +29,7 @@ export const init: Migration = {
         .addColumn('id', id, (c) => c.notNull())
         .addColumn('queue', id, (c) => c.notNull())
         .addColumn('job_ref', id)
+        .addColumn('job_attempt', 'bigint', (c) => c.notNull().defaultTo(0))
         .addColumn('payload', text, (c) => c.notNull())
         .addColumn('on_crash', id)
         .addColumn('ended', 'integer')

@@ -11,5 +11,5 @@ export const inAdapterTransaction = <T>(
   work: (store: TransactionStore) => Promise<T>,
 ): Promise<T> =>
   inTransaction(store, (inner) =>
-    inner.dialect.limitSilence(inner.db, gcLockTtl + SILENCE_MARGIN, () => work(inner)),
+    inner.dialect.bounded(inner.db, { silence: gcLockTtl + SILENCE_MARGIN }, () => work(inner)),
   )

@@ -1,7 +1,7 @@
 import type { DialectAdapter, Expression, Kysely, KyselyPlugin, QueryCompiler, RawBuilder } from 'kysely'
 import { ConfigError } from '../errors.js'
 import { mysql } from './mysql.js'
-import type { TaskInsertion, TaskInsertResult } from './new-tasks.js'
+import type { TaskInsertion } from './new-tasks.js'
 import { postgres } from './postgres.js'
 import type { Store } from './store.js'
 
@@ -27,6 +27,14 @@ export type ErrorKind =
   | 'bad-value'
   | 'other'
 
+/** Of a transaction, in ms. */
+export interface Limits {
+  /** How long its client may fall silent; then the database ends it. */
+  readonly silence: number
+  /** How long a statement waits for a lock; then it fails. @default as the database is set */
+  readonly locks?: number
+}
+
 /** Everything that differs between databases. Nothing outside the dialect files may ask which database it is. */
 export interface Dialect {
   readonly name: DialectName
@@ -51,15 +59,18 @@ export interface Dialect {
   exact(column: string): RawBuilder<unknown>
   /** What is wrong with the session of a connection, so that nothing would be stored, or texts as others. */
   sessionProblem(db: Kysely<unknown>): Promise<string | undefined>
+  /** The end of a select that keeps its rows from being fenced or ended, though not from heartbeats. */
+  readonly keyShare: RawBuilder<unknown>
   /** The end of an insert that replaces `columns` of a row with the same `key`. */
   onConflictReplace(key: readonly string[], columns: readonly string[]): RawBuilder<unknown>
   /** The end of an insert that leaves a row with the same `key` as it is. */
   onConflictKeep(key: readonly string[]): RawBuilder<unknown>
   /**
-   * Registers tasks, only if the process is alive; holding its row keeps it from being fenced until the rows are in. A
-   * row that another process has for the same `(queue, jobRef)` is taken over.
+   * Registers those of these tasks that are no suspects, and whose jobs have no row yet; only if the process is alive.
+   * Answers the nonces that it wrote. One lone statement, which waits for others for a moment only: it holds the
+   * process's row.
    */
-  insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult>
+  insertFree(store: Store, insertion: TaskInsertion): Promise<ReadonlySet<number>>
   /**
    * Runs an insert or update of one row. Answers the database's clock (ms since 1970) after it, or undefined when no row
    * was written.
@@ -67,8 +78,8 @@ export interface Dialect {
   writeAndReadClock(db: Kysely<unknown>, statement: RawBuilder<unknown>): Promise<number | undefined>
   /** Runs a write of one row at most. Answers whether it wrote it. */
   writesOne(db: Kysely<unknown>, statement: RawBuilder<unknown>): Promise<boolean>
-  /** Runs `work`; the database ends the transaction from its side when its client falls silent for `ms`. */
-  limitSilence<T>(trx: Kysely<unknown>, ms: number, work: () => Promise<T>): Promise<T>
+  /** Runs `work` within limits that the database keeps to. */
+  bounded<T>(trx: Kysely<unknown>, limits: Limits, work: () => Promise<T>): Promise<T>
   /** Largest stored payload in bytes that surely fits into one statement. */
   maxPayloadBytes(db: Kysely<unknown>): Promise<number>
   /** Looks for a table, as a statement that names it would; fails no transaction when it is not there. */

@@ -1,17 +1,16 @@
 import { MysqlAdapter, MysqlQueryCompiler, sql } from 'kysely'
 import { byteExact } from './byte-exact.js'
 import type { Dialect, ErrorKind } from './dialect.js'
+import { exactText } from './exact-text.js'
 import {
   columnList,
   INSERTED,
   insertedValues,
-  isSuspect,
-  type NewTask,
-  REPLACED,
+  jobsOf,
+  suspectsAmong,
   type TaskInsertion,
-  type TaskInsertResult,
 } from './new-tasks.js'
-import { inTransaction, type Store, valuesList } from './store.js'
+import type { Store } from './store.js'
 
 /** Error numbers of MySQL and MariaDB: https://dev.mysql.com/doc/mysql-errors/9.4/en/server-error-reference.html */
 const KINDS: Readonly<Record<number, ErrorKind>> = {
@@ -73,10 +72,11 @@ export const mysql: Dialect = {
       ? undefined
       : 'autocommit is off, so that no lone statement is committed: leave it on.'
   },
+  keyShare: sql`lock in share mode`,
   onConflictReplace: (_key, columns) => onDuplicateReplace(columns),
   // `insert ignore` would cut values that are too long as well.
   onConflictKeep: ([first]) => sql`on duplicate key update ${sql.id(first!)} = ${sql.id(first!)}`,
-  insertTasks,
+  insertFree,
   async writeAndReadClock(db, statement) {
     const { numAffectedRows = 0n } = await statement.execute(db)
     if (numAffectedRows === 0n) return undefined
@@ -88,14 +88,20 @@ export const mysql: Dialect = {
     return numAffectedRows === 1n
   },
   // Only a session setting can do this here; it is put back before anyone else gets the connection.
-  async limitSilence(trx, ms, work) {
-    const { rows } = await sql<{ old: number | string }>`select @@session.wait_timeout as old`.execute(trx)
-    const set = (seconds: number) => sql`set session wait_timeout = ${sql.lit(seconds)}`.execute(trx)
-    await set(Math.max(1, Math.ceil(ms / 1000)))
+  async bounded(trx, { silence, locks }, work) {
+    const { rows } = await sql<Readonly<Record<'silence' | 'locks', number | string>>>`
+      select @@session.wait_timeout as silence, @@session.innodb_lock_wait_timeout as locks`.execute(trx)
+    const before = rows[0]!
+    const set = (waits: number, lockWaits: number) =>
+      sql`set session wait_timeout = ${sql.lit(waits)}, session innodb_lock_wait_timeout = ${sql.lit(lockWaits)}`.execute(
+        trx,
+      )
+    const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
+    await set(seconds(silence), locks === undefined ? Number(before.locks) : seconds(locks))
     try {
       return await work()
     } finally {
-      await set(Number(rows[0]!.old))
+      await set(Number(before.silence), Number(before.locks))
     }
   },
   async maxPayloadBytes(db) {
@@ -132,62 +138,47 @@ export const mysql: Dialect = {
 }
 
 /**
- * A lone task is one statement; why it was not written is asked only then. Several are one transaction, since no
- * statement here tells which of its rows it wrote.
+ * Whoever meets a row of the same job would wait for its holder, however long that takes, while it holds the process's row;
+ * a lone statement can't limit that here. So those are looked for first, and left out.
  */
-async function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
-  const { processId, epoch, tasks } = insertion
-  if (tasks.length === 1 && (await insertOne(store, insertion, tasks[0]!))) {
-    return { alive: true, suspects: new Set() }
-  }
-  return inTransaction(store, async (inner) => {
-    const { db, tables } = inner
-    const alive = await sql`
-      select process_id from ${tables.processes}
-      where process_id = ${processId} and state = 'alive' and epoch <= ${epoch} lock in share mode`.execute(
-      db,
-    )
-    if (alive.rows.length === 0) return { alive: false, suspects: new Set() }
-    const suspects = await findSuspects(inner, insertion)
-    const rows = tasks
-      .filter(({ nonce }) => !suspects.has(nonce))
-      .map((task) => [processId, ...insertedValues(task), now, 0])
-    if (rows.length > 0) {
-      await sql`
-        insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
-        values ${valuesList(rows)} ${onDuplicateReplace(REPLACED)}`.execute(db)
-    }
-    return { alive: true, suspects }
-  })
-}
-
-async function insertOne(store: Store, insertion: TaskInsertion, task: NewTask): Promise<boolean> {
+async function insertFree(store: Store, insertion: TaskInsertion): Promise<ReadonlySet<number>> {
   const { db, tables } = store
-  const { processId, epoch, suspectFrom } = insertion
-  const mayBeSuspect = task.jobRef !== null && suspectFrom !== Number.POSITIVE_INFINITY
-  const innocent = mayBeSuspect
-    ? sql`and not ${isSuspect(store, insertion, sql`${task.queue}`, sql`${task.jobRef}`)}`
-    : sql``
-  const { numAffectedRows } = await sql`
+  const { processId, epoch } = insertion
+  const met = await jobsThatWait(store, insertion)
+  const tasks = insertion.tasks.filter(({ queue, jobRef }) => !met.has(`${queue}\0${jobRef}`))
+  if (tasks.length === 0) return new Set()
+  const rows = tasks.map((task) => {
+    // As bytes: a union of texts must have one collation.
+    const bytes = (value: unknown) => (typeof value === 'string' ? sql`cast(${value} as binary)` : value)
+    const values = insertedValues(task).map((value, n) => sql`${bytes(value)} as ${sql.id(INSERTED[n]!)}`)
+    return sql`select ${sql.join(values)}`
+  })
+  const statement = sql`
     insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
-    select p.process_id, ${sql.join(insertedValues(task))}, ${now}, 0 from ${tables.processes} as p
-    where p.process_id = ${processId} and p.state = 'alive' and p.epoch <= ${epoch} ${innocent} lock in share mode
-    ${onDuplicateReplace(REPLACED)}`.execute(db)
-  return numAffectedRows !== 0n
+    select p.process_id, ${sql.join(INSERTED.map((column) => sql.id('task', column)))}, ${now}, 0
+    from ${tables.processes} as p cross join (${sql.join(rows, sql` union all `)}) as task
+    where p.process_id = ${processId} and p.state = 'alive' and p.epoch <= ${epoch} lock in share mode`
+  try {
+    const { numAffectedRows } = await statement.execute(db)
+    return new Set(numAffectedRows === 0n ? [] : tasks.map(({ nonce }) => nonce))
+  } catch (error) {
+    // Another process has written one of these jobs since.
+    if (mysql.errorKind(error) !== 'duplicate') throw error
+    return new Set()
+  }
 }
 
-/** Those of the given tasks whose job is a suspect, by nonce. */
-async function findSuspects(store: Store, insertion: TaskInsertion): Promise<Set<number>> {
-  const { suspectFrom, crashWindow, tasks } = insertion
-  const withRef = tasks.filter(({ jobRef }) => jobRef !== null)
-  if (suspectFrom === Number.POSITIVE_INFINITY || withRef.length === 0) return new Set()
+/** Those of the given jobs that have a row, or are suspects. */
+async function jobsThatWait(store: Store, insertion: TaskInsertion): Promise<ReadonlySet<string>> {
   const { db, dialect, tables } = store
-  const pairs = valuesList(withRef.map(({ queue, jobRef }) => [queue, jobRef]))
-  const { rows } = await sql<{ queue: string; job_ref: string }>`
-    select queue, job_ref from ${tables.crashes}
-    where (queue, job_ref) in (${pairs}) and count >= ${suspectFrom}
-      and last_crash_at > ${dialect.after(-crashWindow)}`.execute(db)
-  const found = new Set(rows.map(({ queue, job_ref }) => `${queue}\0${job_ref}`))
-  const suspects = withRef.filter(({ queue, jobRef }) => found.has(`${queue}\0${jobRef}`))
-  return new Set(suspects.map(({ nonce }) => nonce))
+  const jobs = jobsOf(insertion.tasks)
+  if (jobs === undefined) return new Set()
+  const job = sql`queue, ${dialect.exact('job_ref')} as ${sql.id('jobRef')}`
+  const suspects =
+    insertion.suspectFrom === Number.POSITIVE_INFINITY
+      ? sql``
+      : sql`union all select ${job} ${suspectsAmong(store, insertion, jobs)}`
+  const { rows } = await sql<{ queue: string; jobRef: unknown }>`
+    select ${job} from ${tables.tasks} where (queue, job_ref) in (${jobs}) ${suspects}`.execute(db)
+  return new Set(rows.map(({ queue, jobRef }) => `${queue}\0${exactText(jobRef)}`))
 }

@@ -1,5 +1,5 @@
-import { type Expression, type RawBuilder, sql } from 'kysely'
-import type { Store } from './store.js'
+import { type RawBuilder, sql } from 'kysely'
+import { type Store, valuesList } from './store.js'
 
 /** What a task's row is written from. */
 export interface NewTask {
@@ -8,6 +8,8 @@ export interface NewTask {
   readonly id: string
   readonly queue: string
   readonly jobRef: string | null
+  /** Which attempt of the job it is, by a number that its queue raises; 0 where nobody says. */
+  readonly attempt: number
   /** As stored: JSON text, encoded where the monitor has a codec. */
   readonly payload: string
   readonly onCrash: string | null
@@ -23,42 +25,34 @@ export interface TaskInsertion {
   readonly crashWindow: number
 }
 
-export interface TaskInsertResult {
-  /** False: the process is not alive in the database, and nothing was written. */
-  readonly alive: boolean
-  /** The nonces of suspects, which were not written. */
-  readonly suspects: ReadonlySet<number>
+/**
+ * What came of writing a task's row. Not written: `dead`, its process is not alive in the database; `suspect`, its job is
+ * one; `busy`, somebody has its job's row locked; `taken`, that is a newer attempt's, or one that is as new.
+ */
+export type Inserted = 'written' | 'dead' | 'suspect' | 'busy' | 'taken'
+
+export const INSERTED = ['nonce', 'id', 'queue', 'job_ref', 'job_attempt', 'payload', 'on_crash'] as const
+
+export const insertedValues = (task: NewTask): readonly unknown[] => {
+  const { nonce, id, queue, jobRef, attempt, payload, onCrash } = task
+  return [sql.lit(nonce), id, queue, jobRef, sql.lit(attempt), payload, onCrash]
 }
-
-export const INSERTED = ['nonce', 'id', 'queue', 'job_ref', 'payload', 'on_crash'] as const
-
-export const insertedValues = ({
-  nonce,
-  id,
-  queue,
-  jobRef,
-  payload,
-  onCrash,
-}: NewTask): readonly unknown[] => [sql.lit(nonce), id, queue, jobRef, payload, onCrash]
-
-/** What a task that is taken over from another process loses of its old row. */
-export const REPLACED = [
-  ...['process_id', ...INSERTED, 'ended', 'created_at', 'progress_at', 'attempts', 'retry_at', 'last_error'],
-  ...['claimed_by', 'claim_token', 'claim_expires_at', 'crashes'],
-]
 
 export const columnList = (names: readonly string[]): RawBuilder<unknown> =>
   sql.join(names.map((name) => sql.id(name)))
 
-/** Whether the job `jobRef` of `queue` is a suspect. */
-export function isSuspect(
+/** `(queue, job_ref), …` of those that have a jobRef; undefined when none has. */
+export function jobsOf(tasks: readonly NewTask[]): RawBuilder<unknown> | undefined {
+  const pairs = tasks.flatMap(({ queue, jobRef }) => (jobRef === null ? [] : [[queue, jobRef]]))
+  return pairs.length === 0 ? undefined : valuesList(pairs)
+}
+
+/** `from … where …`: the suspects among these jobs. */
+export const suspectsAmong = (
   { dialect, tables }: Store,
   { suspectFrom, crashWindow }: TaskInsertion,
-  queue: Expression<unknown>,
-  jobRef: Expression<unknown>,
-): RawBuilder<unknown> {
-  return sql`exists (
-    select 1 from ${tables.crashes} as c
-    where c.queue = ${queue} and c.job_ref = ${jobRef} and c.count >= ${suspectFrom}
-      and c.last_crash_at > ${dialect.after(-crashWindow)})`
-}
+  jobs: RawBuilder<unknown>,
+): RawBuilder<unknown> => sql`
+  from ${tables.crashes} as c
+  where (c.queue, c.job_ref) in (${jobs}) and c.count >= ${suspectFrom}
+    and c.last_crash_at > ${dialect.after(-crashWindow)}`

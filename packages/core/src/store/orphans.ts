@@ -58,7 +58,7 @@ export async function orphanOwners(store: Store): Promise<OrphanOwner[]> {
   }
 }
 
-export interface OrphanRow extends NewTask {
+export interface OrphanRow extends Omit<NewTask, 'attempt'> {
   /** A transaction of its holder's has ended it: there is nothing to recover. */
   readonly ended: boolean
   /** How often its recovery has failed. */

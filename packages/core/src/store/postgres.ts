@@ -4,19 +4,19 @@ import {
   columnList,
   INSERTED,
   insertedValues,
-  isSuspect,
-  REPLACED,
+  jobsOf,
+  suspectsAmong,
   type TaskInsertion,
-  type TaskInsertResult,
 } from './new-tasks.js'
-import { isAlive } from './processes.js'
 import { type Store, valuesList } from './store.js'
+
+const LOCK_NOT_AVAILABLE = '55P03'
 
 /** SQLSTATE codes and what they mean here: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const KINDS: Readonly<Record<string, ErrorKind>> = {
   '40001': 'transient', // serialization_failure
   '40P01': 'transient', // deadlock_detected
-  '55P03': 'transient', // lock_not_available
+  [LOCK_NOT_AVAILABLE]: 'transient',
   '23505': 'duplicate', // unique_violation
   '25006': 'read-only', // read_only_sql_transaction
   '42501': 'forbidden', // insufficient_privilege
@@ -26,6 +26,9 @@ const KINDS: Readonly<Record<string, ErrorKind>> = {
 
 const now = sql`clock_timestamp()`
 const nowMs = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::float8`
+
+const codeOf = (error: unknown): unknown =>
+  typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
 
 const onConflictReplace = (key: readonly string[], replaced: readonly string[]) =>
   sql`on conflict (${columnList(key)}) do update set ${sql.join(
@@ -57,9 +60,10 @@ export const postgres: Dialect = {
     if (encoding === 'UTF8') return undefined
     return `client_encoding is ${encoding}, and the driver speaks UTF8, so that texts would be stored as others: leave it unset.`
   },
+  keyShare: sql`for key share`,
   onConflictReplace,
   onConflictKeep: (key) => sql`on conflict (${columnList(key)}) do nothing`,
-  insertTasks,
+  insertFree,
   async writeAndReadClock(db, statement) {
     const { rows } = await sql<{ now: number }>`${statement} returning ${nowMs} as now`.execute(db)
     return rows[0]?.now
@@ -69,9 +73,13 @@ export const postgres: Dialect = {
     const { rows } = await sql`${statement} returning 1 as written`.execute(db)
     return rows.length === 1
   },
-  async limitSilence(trx, ms, work) {
-    const value = String(Math.ceil(ms))
-    await sql`select set_config('idle_in_transaction_session_timeout', ${value}, true)`.execute(trx)
+  async bounded(trx, { silence, locks }, work) {
+    const lockTimeout =
+      locks === undefined ? sql`` : sql`, set_config('lock_timeout', ${String(locks)}, true)`
+    const value = String(Math.ceil(silence))
+    await sql`select set_config('idle_in_transaction_session_timeout', ${value}, true)${lockTimeout}`.execute(
+      trx,
+    )
     return work()
   },
   maxPayloadBytes: async () => Number.POSITIVE_INFINITY,
@@ -97,34 +105,43 @@ export const postgres: Dialect = {
       : db.transaction().setIsolationLevel('read committed').execute(locked)
   },
   errorKind(error) {
-    const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+    const code = codeOf(error)
     if (typeof code !== 'string') return 'other'
     // Class 22 is data_exception: the value itself is at fault, not the connection.
     return KINDS[code] ?? (/^22...$/.test(code) ? 'bad-value' : 'other')
   },
 }
 
-/** One statement for all tasks; why some were not written is asked only then. */
-async function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
+/** Milliseconds that a lone insert waits for others while it holds the row of its process. */
+const MOMENT = 100
+
+async function insertFree(store: Store, insertion: TaskInsertion): Promise<ReadonlySet<number>> {
   const { db, tables } = store
   const { processId, epoch, tasks, suspectFrom } = insertion
   const task = (column: string) => sql.id('task', column)
+  const jobs = suspectFrom === Number.POSITIVE_INFINITY ? undefined : jobsOf(tasks)
   const innocent =
-    suspectFrom === Number.POSITIVE_INFINITY
+    jobs === undefined
       ? sql`true`
-      : sql`not ${isSuspect(store, insertion, task('queue'), task('job_ref'))}`
-  const { rows } = await sql<{ nonce: number | string }>`
-    with alive as (
-      select p.process_id from ${tables.processes} as p
+      : sql`(task.queue, task.job_ref) not in (select c.queue, c.job_ref ${suspectsAmong(store, insertion, jobs)})
+        or task.job_ref is null`
+  const statement = sql<{ nonce: number | string }>`
+    with moment as materialized (
+      select set_config('lock_timeout', ${String(MOMENT)}, true)
+    ), alive as (
+      select p.process_id from ${tables.processes} as p cross join moment
       where p.process_id = ${processId} and p.state = 'alive' and p.epoch <= ${epoch} for key share of p
     ), task (${columnList(INSERTED)}) as (values ${valuesList(tasks.map(insertedValues))})
     insert into ${tables.tasks} (process_id, ${columnList(INSERTED)}, created_at, attempts)
     select alive.process_id, ${sql.join(INSERTED.map(task))}, ${now}, 0 from alive cross join task
     where ${innocent}
-    ${onConflictReplace(['queue', 'job_ref'], REPLACED)}
-    returning nonce`.execute(db)
-  const written = new Set(rows.map(({ nonce }) => Number(nonce)))
-  const left = tasks.map(({ nonce }) => nonce).filter((nonce) => !written.has(nonce))
-  if (written.size > 0 || left.length === 0) return { alive: true, suspects: new Set(left) }
-  return { alive: await isAlive(store, processId), suspects: new Set(left) }
+    on conflict (queue, job_ref) do nothing
+    returning nonce`
+  try {
+    const { rows } = await statement.execute(db)
+    return new Set(rows.map(({ nonce }) => Number(nonce)))
+  } catch (error) {
+    if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error
+    return new Set()
+  }
 }

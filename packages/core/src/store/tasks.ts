@@ -1,14 +1,8 @@
 import { type RawBuilder, sql } from 'kysely'
-import type { TaskInsertion, TaskInsertResult } from './new-tasks.js'
 import { chunks, inTransaction, retryTransient, type Store, type TransactionStore } from './store.js'
 
 /** No recovery has it, or has had it. */
 const UNCLAIMED = sql`claim_token is null`
-
-/** Registers tasks: see `Dialect.insertTasks`. */
-export function insertTasks(store: Store, insertion: TaskInsertion): Promise<TaskInsertResult> {
-  return retryTransient(store, () => store.dialect.insertTasks(store, insertion))
-}
 
 /**
  * Makes certain what became of INSERTs without an answer: raises the epoch of their process, so that one that comes later

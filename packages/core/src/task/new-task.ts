@@ -33,7 +33,7 @@ export function taskIdentity(
   adapters: readonly QueueAdapter[],
   config: Pick<MonitorConfig, 'onCrash'>,
 ): TaskIdentity {
-  const { id, queue, jobRef, onCrash, onOverdue, maxRuntime, signal } = options
+  const { id, queue, jobRef, attempt = 0, onCrash, onOverdue, maxRuntime, signal } = options
   checkChoice('onCrash', onCrash, ['requeue', 'quarantine'])
   checkChoice('onOverdue', onOverdue, ['report', 'abort', 'recover'])
   const isTime = typeof maxRuntime === 'number' && maxRuntime > 0 && maxRuntime <= MAX_TIMER
@@ -45,7 +45,11 @@ export function taskIdentity(
   if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
     throw new ConfigError(`signal must be an AbortSignal: ${show(signal)}.`)
   }
+  if (!Number.isSafeInteger(attempt) || attempt < 0) {
+    throw new ConfigError(`attempt must be a whole number from 0 to 2^53 - 1: ${show(attempt)}.`)
+  }
   return {
+    attempt,
     id: id === undefined ? randomUUID() : checkId('id', id),
     queue: findAdapter(adapters, queue).name,
     jobRef: jobRef === undefined ? null : checkId('jobRef', jobRef),

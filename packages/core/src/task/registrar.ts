@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { QueueAdapter } from '../adapter.js'
+import { monotonicNow } from '../clock.js'
 import type { PayloadCodec } from '../codec.js'
 import {
   ConfigError,
@@ -20,7 +22,7 @@ import { storedPayload, type TaskIdentity, taskIdentity } from './new-task.js'
 import { Running } from './running.js'
 import { Task, type TaskHooks } from './task.js'
 import type { TaskHandle } from './task-handle.js'
-import { uncertain } from './task-writes.js'
+import { pauses, uncertain } from './task-writes.js'
 import { UnprotectedTask, type UnprotectedTasks } from './unprotected.js'
 
 export interface RegistrarParts {
@@ -39,6 +41,15 @@ export interface RegistrarParts {
   /** Makes certain what is not. Never rejects. */
   settle(incarnation: Incarnation): Promise<void>
   readonly unprotected: UnprotectedTasks
+}
+
+/** What a task is written with beside its row. */
+interface Place {
+  readonly leave: Leave
+  /** It has the process to itself. */
+  readonly isolated: boolean
+  /** Whatever ends the wait for being written. */
+  readonly signals: readonly AbortSignal[]
 }
 
 /** What a release may add to a payload, in bytes. */
@@ -101,18 +112,17 @@ export class Registrar {
     this.#living()
     // A task without a jobRef is no suspect, and may last as long as its process.
     const together = row.jobRef === null ? () => undefined : await this.#isolation.enter(signals)
-    const task = await this.#insert(row, options, together, false)
+    const task = await this.#insert(row, options, { leave: together, isolated: false, signals })
     if (task !== undefined) return task
-    const alone = await this.#isolation.enterAlone(signals)
-    return (await this.#insert(row, options, alone, true))!
+    const leave = await this.#isolation.enterAlone(signals)
+    return (await this.#insert(row, options, { leave, isolated: true, signals }))!
   }
 
   /** Undefined: the job is a suspect, so it must have the process to itself. */
   async #insert(
     row: Omit<NewTask, 'nonce'>,
     options: RegisterOptions,
-    leave: Leave,
-    isolated: boolean,
+    { leave, isolated, signals }: Place,
   ): Promise<Task | undefined> {
     let incarnation: Incarnation
     try {
@@ -126,9 +136,11 @@ export class Registrar {
     }
     const numbered = { ...row, nonce: incarnation.writes.nextNonce() }
     const task = new Task(numbered, new Running(leave), incarnation, this.#hooks)
-    const answer = await task.write(isolated)
+    const answer = await task.write(isolated, this.#waitForJob(task, incarnation, signals))
     if (answer === 'suspect') return undefined
+    if (answer === 'taken') throw taken(row)
     if (answer === 'dead') {
+      this.#parts.closed.throwIfAborted()
       this.#parts.onDead()
       throw incarnation.lost()
     }
@@ -139,6 +151,31 @@ export class Registrar {
     this.#limit(task, options)
     this.#parts.events.emit('registered', taskEvent(task))
     return task
+  }
+
+  /**
+   * Waits, each time somewhat longer, for a row that somebody has locked: mostly a transaction in which the job's last run
+   * is completed. Rejects when the task is not to be registered any more.
+   */
+  #waitForJob(
+    { id, jobRef }: Pick<TaskIdentity, 'id' | 'jobRef'>,
+    incarnation: Incarnation,
+    signals: readonly AbortSignal[],
+  ): () => Promise<void> {
+    const { config, events } = this.#parts
+    const all = AbortSignal.any([...signals])
+    const times = pauses()
+    const isLate = monotonicNow() + config.orphanThreshold
+    let told = false
+    return async () => {
+      await delay(times.next().value, undefined, { signal: all }).catch(() => undefined) // Seen below.
+      all.throwIfAborted()
+      if (incarnation.ended) throw incarnation.lost()
+      if (told || monotonicNow() < isLate) return
+      told = true
+      const what = `task ${id} can't be registered yet: somebody has the row of job ${JSON.stringify(jobRef)} locked`
+      events.fail(what, new Error('a transaction that ends its last run is open still'))
+    }
   }
 
   /** @throws DatabaseError while an INSERT of the same id or job may happen yet */
@@ -233,6 +270,12 @@ export class Registrar {
 }
 
 const taskEvent = ({ fullId, queue, jobRef }: TaskHandle) => ({ taskId: fullId, queue, jobRef })
+
+const taken = ({ id, jobRef }: TaskIdentity): TaskLostError =>
+  new TaskLostError(
+    `Task ${id} can't be registered: job ${JSON.stringify(jobRef)} is in flight in another process, by an attempt that is ` +
+      'as new or newer. Leave the job to that.',
+  )
 
 const inFlight = (id: string): ConfigError =>
   new ConfigError(

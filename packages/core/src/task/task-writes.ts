@@ -4,25 +4,16 @@ import { DatabaseError, PayloadError } from '../errors.js'
 import { messageOf } from '../events.js'
 import type { MonitorConfig } from '../options.js'
 import { fatesOf } from '../store/fates.js'
-import type { NewTask } from '../store/new-tasks.js'
+import { insertTasks } from '../store/insert-tasks.js'
+import type { Inserted, NewTask } from '../store/new-tasks.js'
 import { chunks, joinTransaction, type Store } from '../store/store.js'
-import {
-  deleteTasks,
-  giveBackTask,
-  insertTasks,
-  markEnded,
-  removeEnded,
-  settleInserts,
-} from '../store/tasks.js'
+import { deleteTasks, giveBackTask, markEnded, removeEnded, settleInserts } from '../store/tasks.js'
 import { withTimeout } from '../timeout.js'
 import type { OwnTasks } from './own-tasks.js'
 import type { EndWrite } from './state.js'
 import type { Task } from './task.js'
 import type { AnyTransaction } from './task-handle.js'
 import { WriteBatcher } from './write-batcher.js'
-
-/** Not written: `suspect`, the job must run alone; `dead`, this process is not alive in the database. */
-export type Registered = 'written' | 'suspect' | 'dead'
 
 interface Registration {
   readonly task: NewTask
@@ -65,7 +56,7 @@ export class TaskWrites {
   readonly #config: MonitorConfig
   readonly #processId: string
   readonly #tasks: OwnTasks
-  readonly #inserts: WriteBatcher<Registration, Registered | Error>
+  readonly #inserts: WriteBatcher<Registration, Inserted | Error>
   readonly #deletes: WriteBatcher<number, boolean>
   readonly #questions: WriteBatcher<Question, void>
   /** Rows that say that they are ended, to be deleted. */
@@ -104,7 +95,7 @@ export class TaskWrites {
   }
 
   /** Whether the row was written; an Error for its own fault. Rejects when nobody knows. */
-  insert(task: NewTask, isolated: boolean): Promise<Registered | Error> {
+  insert(task: NewTask, isolated: boolean): Promise<Inserted | Error> {
     return this.#inserts.add({ task, isolated })
   }
 
@@ -184,8 +175,8 @@ export class TaskWrites {
   }
 
   /** Isolated tasks are written whatever their crash count, so they have a statement of their own. */
-  async #insert(registrations: readonly Registration[]): Promise<readonly (Registered | Error)[]> {
-    const results = new Map<Registration, Registered | Error>()
+  async #insert(registrations: readonly Registration[]): Promise<readonly (Inserted | Error)[]> {
+    const results = new Map<Registration, Inserted | Error>()
     // The one before it in this lane may have got no answer since it was asked for.
     for (const registration of registrations) {
       const { queue, jobRef } = registration.task
@@ -205,13 +196,13 @@ export class TaskWrites {
     return registrations.map((registration) => results.get(registration)!)
   }
 
-  async #insertAll(tasks: readonly NewTask[], suspectFrom: number): Promise<readonly (Registered | Error)[]> {
+  async #insertAll(tasks: readonly NewTask[], suspectFrom: number): Promise<readonly (Inserted | Error)[]> {
     const store = this.#store
     const { crashWindow } = this.#config
     const written = { processId: this.#processId, epoch: this.#epoch, tasks, suspectFrom, crashWindow }
     try {
-      const { alive, suspects } = await insertTasks(store, written)
-      return tasks.map(({ nonce }) => (!alive ? 'dead' : suspects.has(nonce) ? 'suspect' : 'written'))
+      const answers = await insertTasks(store, written)
+      return tasks.map(({ nonce }) => answers.get(nonce)!)
     } catch (error) {
       // The database named a value as wrong, so nothing was written: find the task at fault, spare the others.
       const kind = store.dialect.errorKind(error)

@@ -2,12 +2,12 @@ import { ConfigError, DatabaseError, TaskLostError } from '../errors.js'
 import { messageOf } from '../events.js'
 import { fullTaskId } from '../identity.js'
 import type { Fate } from '../store/fates.js'
-import type { NewTask } from '../store/new-tasks.js'
+import type { Inserted, NewTask } from '../store/new-tasks.js'
 import { givenBackOwner } from '../store/tasks.js'
 import type { Running } from './running.js'
 import type { Ended, EndWrite, Owed, TaskState } from './state.js'
 import type { AnyTransaction, CompleteOptions, ReleaseOptions, Settled, TaskHandle } from './task-handle.js'
-import type { Registered, TaskWrites } from './task-writes.js'
+import type { TaskWrites } from './task-writes.js'
 
 /** The life of the process that a task belongs to. */
 export interface TaskLife {
@@ -98,13 +98,29 @@ export class Task implements TaskHandle {
     return this.owed?.kind === 'insert'
   }
 
-  /** Writes its row: from then on it is protected. Any answer but `written` ends it; when nobody knows it is doubtful. */
-  async write(isolated: boolean): Promise<Registered | Error> {
-    try {
-      const answer = await this.#life.writes.insert(this.#row, isolated)
+  /**
+   * Writes its row: from then on it is protected. Any answer but `written` ends it; when nobody knows it is doubtful. While
+   * somebody has its job's row locked it is tried again after each `wait`, which throws when it is to be tried no more.
+   */
+  async write(isolated: boolean, wait: () => Promise<void>): Promise<Exclude<Inserted, 'busy'> | Error> {
+    for (;;) {
+      const answer = await this.#insert(isolated)
+      if (answer === 'busy') {
+        await wait().catch((error) => {
+          this.#end('refused')
+          throw error
+        })
+        continue
+      }
       if (answer === 'written') this.#to('held')
       else this.#end('refused')
       return answer
+    }
+  }
+
+  async #insert(isolated: boolean): Promise<Inserted | Error> {
+    try {
+      return await this.#life.writes.insert(this.#row, isolated)
     } catch (cause) {
       this.#owe({ kind: 'insert' })
       throw new DatabaseError(`Could not register task ${this.id}: ${messageOf(cause)}`, { cause })
@@ -225,6 +241,8 @@ export class Task implements TaskHandle {
   }
 
   async #completeIn(trx: AnyTransaction): Promise<void> {
+    // The mark would wait in the caller's transaction for the one that has the row.
+    if (this.#markedIn?.deref() !== trx) await this.#decideSoon()
     if (this.#state === 'ended') throw this.lost()
     if (this.owed !== undefined) {
       throw new DatabaseError(

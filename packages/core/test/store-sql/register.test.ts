@@ -1,7 +1,10 @@
+import { patience } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { NewTask, TaskInsertion } from '../../src/store/new-tasks.js'
-import { insertTasks } from '../../src/store/tasks.js'
+import { insertTasks } from '../../src/store/insert-tasks.js'
+import type { Inserted, NewTask, TaskInsertion } from '../../src/store/new-tasks.js'
+import { joinTransaction, type Store } from '../../src/store/store.js'
+import { markEnded } from '../../src/store/tasks.js'
 import { GoldenStore } from '../support/golden.js'
 import { addProcess, addTask, nonceOf, taskIds } from '../support/rows.js'
 import { dialect, HOUR } from '../support/sql.js'
@@ -17,8 +20,8 @@ describe('registering tasks in SQL', () => {
   })
   afterAll(() => on[Symbol.asyncDispose]())
 
-  const task = (id: string, jobRef: string | null = null): NewTask => ({
-    ...{ nonce: nonceOf(id), id, queue: 'table', jobRef, payload: `{"of":"${id}"}`, onCrash: null },
+  const task = (id: string, jobRef: string | null = null, attempt = 0): NewTask => ({
+    ...{ nonce: nonceOf(id), id, queue: 'table', jobRef, attempt, payload: `{"of":"${id}"}`, onCrash: null },
   })
   const insertion = (tasks: readonly NewTask[], suspectFrom = Number.POSITIVE_INFINITY): TaskInsertion => ({
     ...{ processId: 'p', epoch: 0, tasks, suspectFrom, crashWindow: HOUR },
@@ -26,13 +29,17 @@ describe('registering tasks in SQL', () => {
   const addCrashes = (jobRef: string, count: number, msAgo = 0) =>
     sql`insert into holdfast_crashes (queue, job_ref, count, last_crash_at)
       values ('table', ${jobRef}, ${count}, ${dialect.after(-msAgo)})`.execute(on.db)
-  const written = { alive: true, suspects: new Set() }
+  /** Registers tasks; what is answered, in their order. */
+  const insert =
+    (tasks: TaskInsertion) =>
+    async (store: Store): Promise<readonly Inserted[]> => {
+      const answers = await insertTasks(store, tasks)
+      return tasks.tasks.map(({ nonce }) => answers.get(nonce)!)
+    }
 
   it('a lone task is written with all its columns', async () => {
     const lone = { ...task('a', 'job'), onCrash: 'quarantine' }
-    expect(await on.golden('insert-task-lone', (store) => insertTasks(store, insertion([lone])))).toEqual(
-      written,
-    )
+    expect(await on.golden('insert-task-lone', insert(insertion([lone])))).toEqual(['written'])
     const { rows } = await sql<{ nonce: unknown }>`
       select process_id, nonce, id, queue, job_ref, payload, on_crash, ended, attempts, progress_at, claimed_by, claim_token,
         claim_expires_at, retry_at, last_error, crashes from holdfast_tasks`.execute(on.db)
@@ -64,15 +71,14 @@ describe('registering tasks in SQL', () => {
 
   it('a batch is one statement', async () => {
     const batch = insertion([task('a'), task('b', 'job-b'), task('c')])
-    expect(await on.golden('insert-tasks-batch', (store) => insertTasks(store, batch))).toEqual(written)
+    expect(await on.golden('insert-tasks-batch', insert(batch))).toEqual(['written', 'written', 'written'])
     expect(await taskIds(on.db)).toEqual(['p/a', 'p/b', 'p/c'])
   })
 
   it('a lone suspect is not written', async () => {
     await addCrashes('killer', 2)
     const lone = insertion([task('a', 'killer')], 2)
-    const result = await on.golden('insert-task-suspect', (store) => insertTasks(store, lone))
-    expect(result).toEqual({ alive: true, suspects: new Set([nonceOf('a')]) })
+    expect(await on.golden('insert-task-suspect', insert(lone))).toEqual(['suspect'])
     expect(await taskIds(on.db)).toEqual([])
   })
 
@@ -81,28 +87,25 @@ describe('registering tasks in SQL', () => {
     await addCrashes('once', 1)
     await addCrashes('long ago', 2, 2 * HOUR)
     const batch = insertion([task('a', 'killer'), task('b', 'once'), task('c', 'long ago'), task('d')], 2)
-    const result = await on.golden('insert-tasks-suspects', (store) => insertTasks(store, batch))
-    expect(result).toEqual({ alive: true, suspects: new Set([nonceOf('a')]) })
+    const result = await on.golden('insert-tasks-suspects', insert(batch))
+    expect(result).toEqual(['suspect', 'written', 'written', 'written'])
     expect(await taskIds(on.db)).toEqual(['p/b', 'p/c', 'p/d'])
   })
 
   it('an isolated suspect is written whatever its crash count', async () => {
     await addCrashes('killer', 2)
     const isolated = insertion([task('a', 'killer')])
-    expect(await on.golden('insert-task-isolated', (store) => insertTasks(store, isolated))).toEqual(written)
+    expect(await on.golden('insert-task-isolated', insert(isolated))).toEqual(['written'])
     expect(await taskIds(on.db)).toEqual(['p/a'])
   })
 
   it('a process that is not alive writes nothing, be it one task or several', async () => {
     await sql`update holdfast_processes set state = 'dead'`.execute(on.db)
-    const dead = (tasks: readonly NewTask[]) => (store: GoldenStore['store']) =>
-      insertTasks(store, insertion(tasks))
-    expect(await on.golden('insert-task-not-alive', dead([task('a')]))).toMatchObject({ alive: false })
-    expect(await on.golden('insert-tasks-not-alive', dead([task('a'), task('b')]))).toMatchObject({
-      alive: false,
-    })
+    const [one, two] = [insertion([task('a')]), insertion([task('a'), task('b', 'job')])]
+    expect(await on.golden('insert-task-not-alive', insert(one))).toEqual(['dead'])
+    expect(await on.golden('insert-tasks-not-alive', insert(two))).toEqual(['dead', 'dead'])
     await sql`delete from holdfast_processes`.execute(on.db)
-    expect(await dead([task('a')])(on.store)).toMatchObject({ alive: false })
+    expect(await insert(one)(on.store)).toEqual(['dead'])
     expect(await taskIds(on.db)).toEqual([])
   })
 
@@ -128,9 +131,9 @@ describe('registering tasks in SQL', () => {
       on.db,
     )
     const lone = insertion([task('ours', 'job')])
-    expect(await on.golden('insert-task-take-over', (store) => insertTasks(store, lone))).toEqual(written)
+    expect(await on.golden('insert-task-take-over', insert(lone))).toEqual(['written'])
     const batch = insertion([task('ours too', 'job 2'), task('new')])
-    expect(await on.golden('insert-tasks-take-over', (store) => insertTasks(store, batch))).toEqual(written)
+    expect(await on.golden('insert-tasks-take-over', insert(batch))).toEqual(['written', 'written'])
     expect(await taskIds(on.db)).toEqual(['p/new', 'p/ours', 'p/ours too'])
     const { rows } = await sql`
       select distinct ended, attempts, progress_at, claimed_by, claim_token, claim_expires_at, retry_at, last_error, crashes
@@ -143,6 +146,39 @@ describe('registering tasks in SQL', () => {
       claim_expires_at: null,
     }
     expect(rows).toEqual([{ attempts: 0, retry_at: null, last_error: null, crashes: null, ...nothing }])
+  })
+
+  it('a job that another process holds is taken over by a newer attempt only, one of its own by any', async () => {
+    const rows: Record<string, number> = { older: 4, same: 5, newer: 6, unsaid: 0 }
+    for (const [job, attempt] of Object.entries(rows)) {
+      await addTask(on.db, 'other', job, { jobRef: job })
+      await sql`update holdfast_tasks set job_attempt = ${attempt} where id = ${job}`.execute(on.db)
+    }
+    await insert(insertion([task('own', 'own', 9)]))(on.store)
+    const batch = (attempt: number) =>
+      insertion([...Object.keys(rows), 'own', 'none'].map((job) => task(`${job} ${attempt}`, job, attempt)))
+    const fifth = ['written', 'taken', 'taken', 'written', 'written', 'written']
+    expect(await insert(batch(5))(on.store)).toEqual(fifth)
+    expect(await taskIds(on.db)).toEqual([
+      ...['other/newer', 'other/same', 'p/none 5', 'p/older 5', 'p/own 5', 'p/unsaid 5'],
+    ])
+    await addProcess(on.db, 'q')
+    const ofQ = { ...insertion([task('unsaid', 'unsaid'), task('none', 'none', 5)]), processId: 'q' }
+    expect(await insert(ofQ)(on.store)).toEqual(['taken', 'taken'])
+  })
+
+  it('a job whose row somebody has locked is left alone, and waited for by no other job nor by the process’s row', async () => {
+    await addTask(on.db, 'other', 'theirs', { jobRef: 'job' })
+    await using holder = await on.open()
+    await markEnded(joinTransaction(on.store, holder.trx as never), 'other', nonceOf('theirs'))
+    const begun = performance.now()
+    const batch = insertion([task('ours', 'job'), task('new', 'other job'), task('no job')])
+    expect(await insert(batch)(on.store)).toEqual(['busy', 'written', 'written'])
+    expect(await insert(insertion([task('ours', 'job')]))(on.store)).toEqual(['busy'])
+    expect(performance.now() - begun).toBeLessThan(patience(5_000))
+    await holder.commit()
+    expect(await insert(insertion([task('ours', 'job')]))(on.store)).toEqual(['written'])
+    expect(await taskIds(on.db)).toEqual(['other/theirs', 'p/new', 'p/no job', 'p/ours'])
   })
 
   it('names that differ in case, accent, width or composition are different', async () => {

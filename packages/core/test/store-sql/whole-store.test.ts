@@ -40,7 +40,7 @@ describe('the store in SQL', () => {
     expect(most).toBeLessThanOrEqual(Number(rows[0]!.max) / 2)
   })
 
-  it('limitSilence holds for its work alone', async () => {
+  it('what it bounds holds for its work alone', async () => {
     const silence = async (db: Kysely<unknown>) => {
       const setting = onPostgres()
         ? sql`current_setting('idle_in_transaction_session_timeout')`
@@ -51,7 +51,7 @@ describe('the store in SQL', () => {
     const [during, after] = await on.golden('limit-silence', (store) =>
       store.db.connection().execute(async (db) => {
         const within = await inTransaction({ ...store, db }, (inner) =>
-          inner.dialect.limitSilence(inner.db, 1_500, () => silence(inner.db)),
+          inner.dialect.bounded(inner.db, { silence: 1_500 }, () => silence(inner.db)),
         )
         return [within, await silence(db)]
       }),

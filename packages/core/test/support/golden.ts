@@ -1,5 +1,5 @@
 import { connect } from '@holdfast/chaos'
-import { type CompiledQuery, sql } from 'kysely'
+import { type CompiledQuery, type Kysely, sql } from 'kysely'
 import { expect } from 'vitest'
 import { clearTables } from '../../src/store/clear.js'
 import { openStore, type Store } from '../../src/store/store.js'
@@ -33,6 +33,18 @@ export class GoldenStore implements AsyncDisposable {
   /** For connections of a test's own; not recorded. */
   get url(): string {
     return this.#fixture.database.url
+  }
+
+  /** A transaction of somebody else's; rolled back when it is disposed of. */
+  async open(): Promise<AsyncDisposable & { readonly trx: Kysely<unknown>; commit(): Promise<void> }> {
+    const trx = await this.db.startTransaction().execute()
+    return {
+      trx: trx as unknown as Kysely<unknown>,
+      commit: () => trx.commit().execute(),
+      async [Symbol.asyncDispose]() {
+        if (!trx.isCommitted) await trx.rollback().execute()
+      },
+    }
   }
 
   async clear(): Promise<void> {

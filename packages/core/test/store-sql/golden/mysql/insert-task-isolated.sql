@@ -1,4 +1,6 @@
-insert into `holdfast_tasks` (process_id, `nonce`, `id`, `queue`, `job_ref`, `payload`, `on_crash`, created_at, attempts)
-select p.process_id, 106652627894369, ?, ?, ?, ?, ?, utc_timestamp(3), 0 from `holdfast_processes` as p
-where p.process_id = ? and p.state = 'alive' and p.epoch <= ?  lock in share mode
-on duplicate key update `process_id` = values(`process_id`), `nonce` = values(`nonce`), `id` = values(`id`), `queue` = values(`queue`), `job_ref` = values(`job_ref`), `payload` = values(`payload`), `on_crash` = values(`on_crash`), `ended` = values(`ended`), `created_at` = values(`created_at`), `progress_at` = values(`progress_at`), `attempts` = values(`attempts`), `retry_at` = values(`retry_at`), `last_error` = values(`last_error`), `claimed_by` = values(`claimed_by`), `claim_token` = values(`claim_token`), `claim_expires_at` = values(`claim_expires_at`), `crashes` = values(`crashes`);
+select queue, cast(`job_ref` as binary) as `jobRef` from `holdfast_tasks` where (queue, job_ref) in ((?, ?));
+
+insert into `holdfast_tasks` (process_id, `nonce`, `id`, `queue`, `job_ref`, `job_attempt`, `payload`, `on_crash`, created_at, attempts)
+select p.process_id, `task`.`nonce`, `task`.`id`, `task`.`queue`, `task`.`job_ref`, `task`.`job_attempt`, `task`.`payload`, `task`.`on_crash`, utc_timestamp(3), 0
+from `holdfast_processes` as p cross join (select 106652627894369 as `nonce`, cast(? as binary) as `id`, cast(? as binary) as `queue`, cast(? as binary) as `job_ref`, 0 as `job_attempt`, cast(? as binary) as `payload`, ? as `on_crash`) as task
+where p.process_id = ? and p.state = 'alive' and p.epoch <= ? lock in share mode;

@@ -1,20 +1,31 @@
-insert into `holdfast_tasks` (process_id, `nonce`, `id`, `queue`, `job_ref`, `payload`, `on_crash`, created_at, attempts)
-select p.process_id, 106652627894369, ?, ?, ?, ?, ?, utc_timestamp(3), 0 from `holdfast_processes` as p
-where p.process_id = ? and p.state = 'alive' and p.epoch <= ? and not exists (
-select 1 from `holdfast_crashes` as c
-where c.queue = ? and c.job_ref = ? and c.count >= ?
-and c.last_crash_at > date_add(utc_timestamp(3), interval round((?) * 1000) microsecond)) lock in share mode
-on duplicate key update `process_id` = values(`process_id`), `nonce` = values(`nonce`), `id` = values(`id`), `queue` = values(`queue`), `job_ref` = values(`job_ref`), `payload` = values(`payload`), `on_crash` = values(`on_crash`), `ended` = values(`ended`), `created_at` = values(`created_at`), `progress_at` = values(`progress_at`), `attempts` = values(`attempts`), `retry_at` = values(`retry_at`), `last_error` = values(`last_error`), `claimed_by` = values(`claimed_by`), `claim_token` = values(`claim_token`), `claim_expires_at` = values(`claim_expires_at`), `crashes` = values(`crashes`);
+select queue, cast(`job_ref` as binary) as `jobRef` from `holdfast_tasks` where (queue, job_ref) in ((?, ?)) union all select queue, cast(`job_ref` as binary) as `jobRef`
+from `holdfast_crashes` as c
+where (c.queue, c.job_ref) in ((?, ?)) and c.count >= ?
+and c.last_crash_at > date_add(utc_timestamp(3), interval round((?) * 1000) microsecond);
+
+select 1 as alive from `holdfast_processes` where process_id = ? and state = 'alive';
 
 set transaction isolation level read committed;
 
 begin;
 
-select process_id from `holdfast_processes`
-where process_id = ? and state = 'alive' and epoch <= ? lock in share mode;
+select @@session.wait_timeout as silence, @@session.innodb_lock_wait_timeout as locks;
 
-select queue, job_ref from `holdfast_crashes`
-where (queue, job_ref) in ((?, ?)) and count >= ?
-and last_crash_at > date_add(utc_timestamp(3), interval round((?) * 1000) microsecond);
+set session wait_timeout = 10, session innodb_lock_wait_timeout = 1;
+
+select queue, cast(`job_ref` as binary) as `jobRef`
+from `holdfast_crashes` as c
+where (c.queue, c.job_ref) in ((?, ?)) and c.count >= ?
+and c.last_crash_at > date_add(utc_timestamp(3), interval round((?) * 1000) microsecond);
+
+select process_id as `processId`, nonce, queue, cast(`job_ref` as binary) as `jobRef`,
+job_attempt as attempt
+from `holdfast_tasks` where (queue, job_ref) in ((?, ?));
+
+select process_id as `processId`, nonce, queue, cast(`job_ref` as binary) as `jobRef`,
+job_attempt as attempt
+from `holdfast_tasks` where (queue, job_ref) in ((?, ?)) order by process_id, nonce for update skip locked;
+
+set session wait_timeout = 28800, session innodb_lock_wait_timeout = 50;
 
 commit;

@@ -2,13 +2,13 @@ set transaction isolation level read committed;
 
 begin;
 
-select @@session.wait_timeout as old;
+select @@session.wait_timeout as silence, @@session.innodb_lock_wait_timeout as locks;
 
-set session wait_timeout = 2;
+set session wait_timeout = 2, session innodb_lock_wait_timeout = 50;
 
 select @@session.wait_timeout as ms;
 
-set session wait_timeout = 28800;
+set session wait_timeout = 28800, session innodb_lock_wait_timeout = 50;
 
 commit;
 

@@ -1,9 +1,11 @@
-with alive as (
-select p.process_id from "holdfast_processes" as p
-where p.process_id = $1 and p.state = 'alive' and p.epoch <= $2 for key share of p
-), task ("nonce", "id", "queue", "job_ref", "payload", "on_crash") as (values (106652627894369, $3, $4, $5, $6, $7), (107752139522146, $8, $9, $10, $11, $12), (108851651149923, $13, $14, $15, $16, $17))
-insert into "holdfast_tasks" (process_id, "nonce", "id", "queue", "job_ref", "payload", "on_crash", created_at, attempts)
-select alive.process_id, "task"."nonce", "task"."id", "task"."queue", "task"."job_ref", "task"."payload", "task"."on_crash", clock_timestamp(), 0 from alive cross join task
+with moment as materialized (
+select set_config('lock_timeout', $1, true)
+), alive as (
+select p.process_id from "holdfast_processes" as p cross join moment
+where p.process_id = $2 and p.state = 'alive' and p.epoch <= $3 for key share of p
+), task ("nonce", "id", "queue", "job_ref", "job_attempt", "payload", "on_crash") as (values (106652627894369, $4, $5, $6, 0, $7, $8), (107752139522146, $9, $10, $11, 0, $12, $13), (108851651149923, $14, $15, $16, 0, $17, $18))
+insert into "holdfast_tasks" (process_id, "nonce", "id", "queue", "job_ref", "job_attempt", "payload", "on_crash", created_at, attempts)
+select alive.process_id, "task"."nonce", "task"."id", "task"."queue", "task"."job_ref", "task"."job_attempt", "task"."payload", "task"."on_crash", clock_timestamp(), 0 from alive cross join task
 where true
-on conflict ("queue", "job_ref") do update set "process_id" = "excluded"."process_id", "nonce" = "excluded"."nonce", "id" = "excluded"."id", "queue" = "excluded"."queue", "job_ref" = "excluded"."job_ref", "payload" = "excluded"."payload", "on_crash" = "excluded"."on_crash", "ended" = "excluded"."ended", "created_at" = "excluded"."created_at", "progress_at" = "excluded"."progress_at", "attempts" = "excluded"."attempts", "retry_at" = "excluded"."retry_at", "last_error" = "excluded"."last_error", "claimed_by" = "excluded"."claimed_by", "claim_token" = "excluded"."claim_token", "claim_expires_at" = "excluded"."claim_expires_at", "crashes" = "excluded"."crashes"
+on conflict (queue, job_ref) do nothing
 returning nonce;
