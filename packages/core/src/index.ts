@@ -53,6 +53,7 @@ export type {
   CompleteOptions,
   ReleaseOptions,
   Settled,
+  SettleOptions,
   TaskHandle,
 } from './task/task-handle.js'
 export { TaskMonitor } from './task-monitor.js'

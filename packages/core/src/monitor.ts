@@ -2,7 +2,7 @@ import type { MonitorEventName, MonitorEvents } from './events.js'
 import type { MonitorHealth, RegisterOptions } from './monitor-types.js'
 import type { MonitorConfig } from './options.js'
 import type { JobHolder } from './store/processes.js'
-import type { Settled, TaskHandle } from './task/task-handle.js'
+import type { Settled, SettleOptions, TaskHandle } from './task/task-handle.js'
 
 /** What an adapter uses of the monitor that it is given (`onStart`). */
 export interface Monitor {
@@ -26,8 +26,9 @@ export interface Monitor {
    * - `lost`: it was recovered or taken over by others, or this process was declared dead or has stopped.
    *
    * @param task as `register()` gave it
+   * @throws ConfigError, DatabaseError with `soon`, where it is not known a lease later
    */
-  settle(task: TaskHandle): Promise<Settled>
+  settle(task: TaskHandle, options?: SettleOptions): Promise<Settled>
   /** Which process has a job in flight, alive or dead. @throws DatabaseError, ConfigError */
   holderOf(jobRef: string, queue?: string): Promise<JobHolder | undefined>
   /** Whether the database has the task in flight in this process. @throws DatabaseError */

@@ -24,7 +24,7 @@ import type { SweepCounts, SweepParts } from './sweep.js'
 import { Sweeper } from './sweeper.js'
 import { Registrar } from './task/registrar.js'
 import type { Task } from './task/task.js'
-import type { Settled, TaskHandle } from './task/task-handle.js'
+import type { Settled, SettleOptions, TaskHandle } from './task/task-handle.js'
 import { type UnprotectedTask, UnprotectedTasks } from './task/unprotected.js'
 import { withTimeout } from './timeout.js'
 
@@ -215,8 +215,8 @@ export class TaskMonitor implements Monitor, AsyncDisposable {
   }
 
   /** For adapters: see `Monitor.settle`. */
-  settle(task: TaskHandle): Promise<Settled> {
-    return (task as Task | UnprotectedTask).settle()
+  settle(task: TaskHandle, options?: SettleOptions): Promise<Settled> {
+    return (task as Task | UnprotectedTask).settle(options)
   }
 
   /**

@@ -1,7 +1,7 @@
 import { type AnyDatabase, connect, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
 import { sql, type Transaction } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type HoldfastError, migrate, TaskMonitor } from '../src/index.js'
+import { ConfigError, type HoldfastError, migrate, type TaskHandle, TaskMonitor } from '../src/index.js'
 import { fast } from './support/fast.js'
 import { dialect } from './support/sql.js'
 import { createTableQueue, enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
@@ -163,6 +163,22 @@ describe('a task that is completed in a transaction of its work’s', () => {
       await expectNothingLeft()
     },
   )
+
+  it.each([
+    ['completed', (task: TaskHandle) => task.complete()],
+    ['given back', (task: TaskHandle) => task.release()],
+    ['asked about', (task: TaskHandle) => monitor.settle(task, { soon: true })],
+  ])('is not %s by its work while that is open: a lease later it is told so', async (_, end) => {
+    await monitor.run({ payload: null, jobRef: 'a' }, async (task) => {
+      await inTransaction(async (trx) => {
+        await task.complete({ trx })
+        await expect(end(task)).rejects.toSatisfy((error) => ConfigError.is(error))
+      })
+      expect(await monitor.settle(task, { soon: true })).toBe('completed')
+    })
+    expect([errors, await effects()]).toEqual([[], 1])
+    await expectNothingLeft()
+  })
 
   it('is settled by what the server did when the connection is lost with the transaction', async () => {
     await using other = connect(database.url, 1)

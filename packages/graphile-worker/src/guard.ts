@@ -10,11 +10,13 @@ import {
 } from '@holdfast/core'
 import type { WorkerPool } from 'graphile-worker'
 import { RETRY } from './before-work.js'
+import type { FetchedJob } from './fetched-job.js'
 import { Gate } from './gate.js'
 import { GuardedPool } from './guarded-pool.js'
 import type { EndedJob } from './job-sql.js'
 import { Keeper } from './keeper.js'
 import { type GuardPayload, type HandOffPayload, type StartedPayload, startedPayload } from './payloads.js'
+import { releaseRow } from './release-row.js'
 import type { GraphileTables } from './tables.js'
 import type { ExhaustedPolicies } from './task-options.js'
 
@@ -114,12 +116,13 @@ export class Guard {
   /** Registers a job of a protected pool. */
   async register(
     guarded: GuardedPool,
-    jobRef: string,
+    { id: jobRef, lockedAt }: FetchedJob,
     payload: JobPayload,
     options: RowOptions,
   ): Promise<TaskHandle> {
     await guarded.task
-    return guarded.monitor!.register({ ...options, queue: this.#queue, jobRef, payload })
+    const attempt = lockedAt ?? 0
+    return guarded.monitor!.register({ ...options, queue: this.#queue, jobRef, attempt, payload })
   }
 
   /** Has a job's end written by recovery: for when the pool's own connections are closed. */
@@ -127,7 +130,11 @@ export class Guard {
     const end = failure === undefined ? { finished: true as const } : { failure }
     const payload: StartedPayload = { ...startedPayload(job), ...end }
     const task = await guarded.monitor!.register({ queue: this.#queue, payload })
-    await task.release()
+    try {
+      await task.release()
+    } finally {
+      if (!task.protected) await task.complete()
+    }
   }
 
   /** Waits for the pool's handed-off work, which still needs its connections; no longer than the drain. */
@@ -144,9 +151,9 @@ export class Guard {
     this.#pools.delete(guarded)
     if (this.#pools.size === 0) this.#keeper.stop()
     guarded.close()
-    const payload: GuardPayload = { ...this.#payloadOf(guarded), ended: guarded.ended.latest(MAX_ENDED) }
+    const row = await guarded.current
     try {
-      await (await guarded.current)?.release({ payload })
+      if (row !== undefined) await releaseRow(row, this.#lastWords(guarded))
     } catch (error) {
       // When it is lost, what the pool held is recovered already.
       if (!TaskLostError.is(error) && !NotProtectedError.is(error)) throw error
@@ -185,6 +192,15 @@ export class Guard {
     )
   }
 
+  /** The more jobs it tells of, the better; as many as are taken. */
+  *#lastWords(guarded: GuardedPool): Generator<GuardPayload> {
+    const payload = this.#payloadOf(guarded)
+    for (let most = MAX_ENDED; most >= 1; most /= 2) {
+      yield { ...payload, ended: guarded.ended.latest(Math.floor(most)) }
+    }
+    yield payload
+  }
+
   #payloadOf({ lockIds, marksStarts }: GuardedPool): GuardPayload {
     return { kind: 'guard', lockIds: [...lockIds], marksStarts, onExhausted: this.#exhausted }
   }
@@ -201,7 +217,6 @@ export class Guard {
           void this.#protectLater(guarded)
           return task
         }
-        await task.complete() // Nothing runs under it.
       } catch (error) {
         if (until.aborted || StoppedError.is(error)) throw error
       }
@@ -209,15 +224,18 @@ export class Guard {
     }
   }
 
-  #write(guarded: GuardedPool): Promise<TaskHandle> {
+  async #write(guarded: GuardedPool): Promise<TaskHandle> {
     this.#registrations += 1
-    return guarded.monitor!.register({
+    const task = await guarded.monitor!.register({
       queue: this.#queue,
       // Sorts after every UUID. A new one for each try: the row of a failed one may be there all the same. And no jobRef,
       // which would take over the row of the old identity, so that what it stands for was not recovered.
       id: `${guarded.pool.id}:${this.#registrations}`,
       payload: this.#payloadOf(guarded),
     })
+    // Without a row nothing is counted under it: a stop waits for the pool itself.
+    if (!task.protected) await task.complete()
+    return task
   }
 
   /** Never rejects. */

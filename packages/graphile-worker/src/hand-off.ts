@@ -13,6 +13,7 @@ import { giveBackJob, snapshotJob } from './job-sql.js'
 import { OwnRow } from './own-row.js'
 import { failureOf, type HandOffPayload } from './payloads.js'
 import { type Delivery, protectedTask, type Result, type TaskContext } from './protected-task.js'
+import { releaseFailed } from './release-row.js'
 import { removeForCertain } from './remove-for-certain.js'
 import type { HandOffOptions } from './task-options.js'
 import { workInPlace } from './work-in-place.js'
@@ -105,7 +106,7 @@ async function register(
   const snapshot = await snapshotJob(run, tables, job).finally(unhold)
   if (snapshot === undefined) throw new Error(`Job ${job.id} is no longer locked by this worker.`)
   const stored: HandOffPayload = { kind: 'handOff', lockId: job.lockId, job: snapshot, onExhausted }
-  const task = await guard.register(pool, job.id, stored, { ...options, signal: pool.closing })
+  const task = await guard.register(pool, job, stored, { ...options, signal: pool.closing })
   return { task, stored }
 }
 
@@ -151,7 +152,7 @@ async function work(
       helpers.logger.warn(`${name} is no longer this process's: its end does not count.`)
     if (settled !== 'open') return
     if (failure === undefined) await task.complete()
-    else if (isFailure) await task.release({ payload: { ...stored, failure } })
+    else if (isFailure) await releaseFailed(task, stored, failure)
     // Cut short, not failed: the job keeps its attempt.
     else if (LeaseExpiredError.is(reason)) await task.release()
   } catch (error) {

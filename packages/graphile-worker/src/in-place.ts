@@ -62,7 +62,7 @@ const needsRow = ({ pool, job }: Delivery, tracked: boolean): boolean =>
 async function begin(delivery: Delivery, options: TrackOptions): Promise<OwnRow> {
   const { guard, pool, job, onExhausted } = delivery
   const payload = { ...startedPayload(job), onExhausted }
-  const row = await guard.register(pool, job.id, payload, { ...options, signal: pool.closing })
+  const row = await guard.register(pool, job, payload, { ...options, signal: pool.closing })
   delivery.own = new OwnRow(row, delivery)
   return delivery.own
 }

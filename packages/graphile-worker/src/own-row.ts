@@ -23,6 +23,7 @@ export class OwnRow {
   readonly #delivery: Delivery
   /** What its handler called last that was not refused; of `in transaction` nobody knows here whether it has held. */
   #endedBy: 'complete' | 'transaction' | 'release' | undefined
+  #endedIn: WeakRef<AnyTransaction> | undefined
 
   constructor(row: TaskHandle, delivery: Delivery) {
     this.row = row
@@ -65,7 +66,7 @@ export class OwnRow {
   }
 
   async #completeIn(trx: AnyTransaction): Promise<void> {
-    if (this.#endedBy === 'complete' || this.#endedBy === 'release') throw this.#lost()
+    await this.assertOpen(trx)
     const { pool, job } = this.#delivery
     const unhold = pool.jobs.hold(job)
     try {
@@ -73,6 +74,7 @@ export class OwnRow {
     } finally {
       unhold()
     }
+    this.#endedIn = new WeakRef(trx)
     await this.#end('transaction', () => this.row.complete({ trx }))
   }
 
@@ -88,11 +90,18 @@ export class OwnRow {
     this.#endedBy = 'release'
   }
 
-  /** Waits for a transaction that it was completed in. @throws TaskLostError when the handler has ended it */
-  async assertOpen(): Promise<void> {
+  /**
+   * Waits for a transaction that it was completed in, unless it is this one, which sees for itself whether the job is there.
+   *
+   * @throws TaskLostError when the handler has ended it
+   * @throws ConfigError when that transaction is open still a lease later: it may be what waits for this
+   */
+  async assertOpen(trx?: AnyTransaction): Promise<void> {
     if (this.#endedBy === undefined) return
-    const wasCompletedIn = this.#endedBy === 'transaction'
-    if (wasCompletedIn && (await this.#delivery.pool.monitor!.settle(this.row)) === 'open') return
+    if (this.#endedBy === 'transaction') {
+      if (trx !== undefined && trx === this.#endedIn?.deref()) return
+      if ((await this.#delivery.pool.monitor!.settle(this.row, { soon: true })) === 'open') return
+    }
     throw this.#lost()
   }
 

@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import { RENEWAL } from './fetched-job.js'
 import { superseded } from './job-sql.js'
 import { notify } from './notify.js'
+import { freeQueues } from './recovery/unlock.js'
 import type { Run } from './run.js'
 import { StrayJobs } from './stray-jobs.js'
 import type { GraphileTables } from './tables.js'
@@ -62,15 +63,10 @@ export class Upkeep {
  * Frees named queues whose lock no job has any more: a job that a zombie completes leaves its queue locked by whoever has
  * the job then (graphile-worker's own completion is not fenced). Answers their names.
  */
-export async function repairQueues(run: Run, { jobs, queues }: GraphileTables): Promise<string[]> {
-  const rows = await run(sql<{ queue_name: string }>`
-    update ${queues} as queues set locked_by = null, locked_at = null
-    where queues.locked_by is not null and queues.locked_at < now() - interval '30 seconds'
-      and not exists (
-        select 1 from ${jobs} as jobs where jobs.job_queue_id = queues.id and jobs.locked_by = queues.locked_by)
-    returning queue_name`)
-  await notify(run, rows.length)
-  return rows.map(({ queue_name }) => queue_name)
+export async function repairQueues(run: Run, tables: GraphileTables): Promise<string[]> {
+  const freed = await freeQueues(run, tables, sql`queues.locked_at < now() - interval '30 seconds'`)
+  await notify(run, freed.length)
+  return freed
 }
 
 /**

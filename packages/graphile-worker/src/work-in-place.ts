@@ -5,14 +5,23 @@ import { confirmHeld, letGo } from './confirm-held.js'
 import { giveBackJob, lockOf } from './job-sql.js'
 import { failureOf, startedPayload, tellable } from './payloads.js'
 import type { Delivery, Result } from './protected-task.js'
+import { releaseRow } from './release-row.js'
 import { completeRow, writeFailure, writeSuccess } from './write-end.js'
 
+type Work = (helpers: JobHelpers) => Promise<Result>
+
 /** Runs the work of a job that is in graphile-worker meanwhile, and ends the job as that came to. */
-export async function workInPlace(
-  delivery: Delivery,
-  payload: unknown,
-  work: (helpers: JobHelpers) => Promise<Result>,
-): Promise<Result> {
+export async function workInPlace(delivery: Delivery, payload: unknown, work: Work): Promise<Result> {
+  try {
+    return await workToItsEnd(delivery, payload, work)
+  } finally {
+    const { own } = delivery
+    // However it ended: nothing runs under it any more.
+    if (own?.row.protected === false) await completeRow(delivery)
+  }
+}
+
+async function workToItsEnd(delivery: Delivery, payload: unknown, work: Work): Promise<Result> {
   const { pool, job, helpers } = delivery
   const held = await pool.task
   const cutShort = pool.jobSignal
@@ -95,7 +104,7 @@ async function giveBack(delivery: Delivery): Promise<void> {
   const { job, pool, own, onExhausted } = delivery
   const { pauseMs } = pool
   try {
-    await own!.row.release({ payload: { ...startedPayload(job), onExhausted, pauseMs } })
+    await releaseRow(own!.row, [{ ...startedPayload(job), onExhausted, pauseMs }])
   } catch (error) {
     // One without an answer is repeated with each heartbeat until it is certain.
     if (!TaskLostError.is(error) && !DatabaseError.is(error)) throw error

@@ -1,15 +1,10 @@
-import {
-  DatabaseError,
-  NotProtectedError,
-  StoppedError,
-  type TaskHandle,
-  TaskLostError,
-} from '@holdfast/core'
+import { DatabaseError, type TaskHandle, TaskLostError } from '@holdfast/core'
 import { isEnded, patiently } from './before-work.js'
 import { letGo } from './confirm-held.js'
 import { type EndedJob, failJob } from './job-sql.js'
 import { startedPayload } from './payloads.js'
 import type { Delivery } from './protected-task.js'
+import { releaseFailed } from './release-row.js'
 import { removeForCertain } from './remove-for-certain.js'
 
 /**
@@ -42,14 +37,13 @@ export async function writeFailure(delivery: Delivery, failure: string): Promise
   const { pool, job, run, tables, own } = delivery
   if (own?.row.protected) {
     try {
-      await own.row.release({ payload: { ...startedPayload(job), failure } })
+      await releaseFailed(own.row, startedPayload(job), failure)
     } catch (error) {
       if (!TaskLostError.is(error)) throw error
       await letGo(delivery)
     }
     return
   }
-  await own?.row.complete().catch(() => undefined) // Unprotected, or ended by its handler: it only counts no longer.
   if (!pool.doubtful) return pool.ended.note({ ...job, failure })
   try {
     await patiently(() => failJob(run, tables, job, failure))
@@ -90,9 +84,7 @@ function proved({ pool }: Delivery): void {
 async function settleElsewhere({ guard, pool }: Delivery, job: EndedJob): Promise<void> {
   try {
     await guard.settle(pool, job)
-  } catch (error) {
-    // The pool's last word tells it, if that has a row.
-    if (!StoppedError.is(error) && !NotProtectedError.is(error)) throw error
-    pool.ended.note(job)
+  } catch {
+    pool.ended.note(job) // The pool's last word tells it, if that has a row.
   }
 }

@@ -127,6 +127,35 @@ it('a tracked job that may be tried once never begins twice when it is given bac
   expect(worker.runs.begun).toBe(1)
 })
 
+it('a tracked job of whose giving back no answer comes, on its last attempt, runs again and has not failed', async () => {
+  await sql`create function wait() returns trigger language plpgsql as $$ begin
+    perform pg_advisory_xact_lock_shared(4711); return new; end $$`.execute(fixture.db)
+  await sql`create trigger wait before update on holdfast_tasks for each row
+    when (new.process_id like 'released:%') execute function wait()`.execute(fixture.db)
+  await using worker = await running(
+    ({ task }, n) => {
+      if (n === 1) throw new Error('no luck')
+      return n === 2 ? task.release() : undefined
+    },
+    { pollInterval: 200 },
+  )
+  await fixture.add('tracked', {}, { maxAttempts: 2 })
+  await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError === 'no luck'))
+  await fixture.db.transaction().execute(async (trx) => {
+    await sql`select pg_advisory_xact_lock(4711)`.execute(trx)
+    await fixture.hurry()
+    await until(async () => {
+      const { rows } = await sql`select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and wait_event = 'advisory'`.execute(fixture.db)
+      return rows.length > 0
+    })
+  })
+  await over()
+  expect(worker.runs).toMatchObject({ begun: 3, most: 1, attempts: [1, 2, 2] })
+  expect(await fixture.crashes()).toEqual([])
+  await worker.stopsAtOnce()
+})
+
 it.runIf(hasLocalQueue)(
   'a run that is no longer the job’s leaves the place that the next one waits for, fetched ahead',
   async () => {

@@ -25,7 +25,17 @@ const THROWN = {
   nothing: () => undefined,
   'a symbol': () => Symbol('s'),
   'an error': () => new TypeError('no luck'),
+  'a long error of control characters': () => new Error('\u0001'.repeat(100_000)),
+  'a long error of halves of characters': () => new Error('\ud83d'.repeat(100_000)),
 } as const
+
+/** What of it can be told. */
+const TEXTS: Partial<Record<keyof typeof THROWN, string>> = {
+  'a text': 'no luck',
+  'an error': 'no luck',
+  'a long error of control characters': '\u0001'.repeat(2_500),
+  'a long error of halves of characters': '\ufffd'.repeat(2_500),
+}
 
 /** No row is left but the pool's. */
 const onlyTheGuard = () =>
@@ -67,7 +77,7 @@ describe.each(['tracked', 'retried', 'handed'] as const)('a handler (%s) that th
     await until(async () => (await fixture.jobs()).some(({ lastError }) => lastError !== null))
     const [job] = await fixture.jobs()
     expect(job).toMatchObject({ attempts, lockedBy: null, available: false })
-    if (what === 'a text' || what === 'an error') expect(job!.lastError).toBe('no luck')
+    if (TEXTS[what] !== undefined) expect(job!.lastError).toBe(TEXTS[what])
     await onlyTheGuard()
     if (way !== 'handed') {
       // By itself, or where that would end graphile-worker's worker as the cause of an error.

@@ -1,10 +1,59 @@
-import { until } from '@holdfast/chaos'
+import { type AnyDatabase, until } from '@holdfast/chaos'
+import type { TaskHandle } from '@holdfast/core'
 import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
+import { InProcess } from './support/in-process.js'
 import { transactionCases } from './support/transaction-cases.js'
 
 transactionCases('tracked')
+
+describe('a tracked job that its handler ends once more while a transaction in which it completed it is open', () => {
+  const ENDS = {
+    'completes it': (task: TaskHandle) => task.complete(),
+    'completes it in another': (task: TaskHandle, db: AnyDatabase) =>
+      db.transaction().execute((trx) => task.complete({ trx })),
+    'gives it back': (task: TaskHandle) => task.release(),
+  } as const
+
+  it.each(
+    Object.keys(ENDS).flatMap((way) => [
+      [way as keyof typeof ENDS, 'commits'] as const,
+      [way as keyof typeof ENDS, 'rolls back'] as const,
+    ]),
+  )('is told so a lease later (%s), and ended by the transaction if that %s', async (way, end) => {
+    await using fixture = await Fixture.create()
+    const undone = new Error('undone')
+    const told: unknown[] = []
+    await using worker = await InProcess.of(fixture, {
+      monitor: { orphanThreshold: 3_000 },
+      tasks: (adapter) => ({
+        tracked: adapter.track(async (_, { task }) => {
+          const work = fixture.db.transaction().execute(async (trx) => {
+            await task.complete({ trx })
+            told.push(await task.complete({ trx }).catch((error: unknown) => error))
+            told.push(await ENDS[way](task, fixture.db).catch((error: unknown) => error))
+            if (end === 'rolls back') throw undone
+          })
+          await work.catch((error) => expect(error).toBe(undone))
+          told.push(await task.complete().catch((error: unknown) => error))
+        }),
+      }),
+    })
+    await fixture.add('tracked', {}, { queueName: 'serial' })
+    await until(() => told.length === 3)
+    await until(async () => (await fixture.jobs()).length === 0)
+    await until(async () => (await fixture.tasks()).every(({ kind }) => kind === 'guard'))
+    expect(told.map((error) => (error as Error | undefined)?.name)).toEqual([
+      'TaskLostError',
+      'ConfigError',
+      end === 'commits' ? 'TaskLostError' : undefined,
+    ])
+    expect(await fixture.lockedQueues()).toEqual([])
+    await worker.stopsAtOnce()
+    expect(told).toHaveLength(3)
+  })
+})
 
 describe('a tracked job at which a person has been', () => {
   it.each([

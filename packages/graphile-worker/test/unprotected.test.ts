@@ -108,6 +108,38 @@ describe('a job that could not be protected', () => {
   })
 })
 
+it.each([
+  ['in another database', true],
+  ['in graphile-worker’s', false],
+])(
+  'a pool that is not protected, whose monitor is %s, is nothing that a stop waits for',
+  async (_, elsewhere) => {
+    await using fixture = await Fixture.create({ monitorInMySql: elsewhere })
+    const { db } = fixture.monitorDatabase
+    if (elsewhere) {
+      await sql`create trigger refuse before insert on holdfast_tasks for each row
+      signal sqlstate '45000' set message_text = 'refused'`.execute(db)
+    } else {
+      await sql`create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`.execute(
+        db,
+      )
+      await sql`create trigger refuse before insert on holdfast_tasks for each row execute function refuse()`.execute(
+        db,
+      )
+    }
+    await using worker = await InProcess.of(fixture, {
+      ...{ db, monitor, tasks: () => ({ guarded: () => undefined }) },
+      ...(elsewhere ? { adapter: { db: fixture.db } } : {}),
+    })
+    await until(() => (worker.monitor.health().events.unprotected ?? 0) > 1, { what: 'it is tried again' })
+    await until(() => worker.monitor.health().inFlight === 0, {
+      what: 'nothing is in flight',
+      timeout: 10_000,
+    })
+    await worker.stopsAtOnce()
+  },
+)
+
 it('a pool whose monitor’s database is away works, unprotected until that is back', async () => {
   await using fixture = await Fixture.create({ monitorInMySql: true })
   const { db } = fixture.monitorDatabase

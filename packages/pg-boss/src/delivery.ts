@@ -10,7 +10,7 @@ import { MAX_RUNTIME } from './check-options.js'
 import { giveBack } from './give-back.js'
 import { type ActiveJob, activeJobs, presentJobs } from './job-sql.js'
 import { patiently } from './patiently.js'
-import { jobRefOf, type TaskPayload } from './payloads.js'
+import { attemptOf, jobRefOf, type TaskPayload } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
 import { inDatabase } from './run.js'
 
@@ -92,7 +92,8 @@ async function register<Job extends BossJob>(
   const stored = { ...payloadOf(active), onExhausted: protectedBoss.parts.onExhausted }
   const registration = {
     ...{ maxRuntime: expiryOf(job), ...rows },
-    ...{ queue: protectedBoss.parts.name, jobRef: jobRefOf(active), payload: stored, signal: closing },
+    ...{ queue: protectedBoss.parts.name, payload: stored, signal: closing },
+    ...{ jobRef: jobRefOf(active), attempt: attemptOf(active) },
   }
   try {
     const row = await patiently(() => monitor.register(registration), expiryOf(job), closing)

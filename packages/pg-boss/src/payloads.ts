@@ -12,6 +12,12 @@ export interface Attempt {
   readonly startedOn: string
 }
 
+/** Which attempt of its job it is, for `register()`: when it was fetched, by the database's clock in microseconds. */
+export function attemptOf({ startedOn }: Attempt): number {
+  const [, micros = ''] = /\.\d{3}(\d{1,3})/.exec(startedOn) ?? []
+  return Date.parse(startedOn) * 1_000 + Number(micros.padEnd(3, '0'))
+}
+
 interface Taken extends Attempt {
   /** As it was for the process that took the job; rows of older versions don't say. */
   readonly onExhausted?: ExhaustedPolicy

@@ -67,6 +67,15 @@ export interface TaskHandle {
   confirm(): Promise<void>
 }
 
+export interface SettleOptions {
+  /**
+   * For the handler that is at work still, before it ends its task in another way: its transaction may be waiting for that,
+   * so that it is waited for no longer than a lease.
+   * @default false
+   */
+  readonly soon?: boolean
+}
+
 /**
  * What became of a task when its handler has settled. `open`: it is this process's still to end. `completed`, `released`: so
  * it was, for certain or as soon as the database answers. `lost`: it is not this process's any more, so that nothing of what

@@ -6,7 +6,14 @@ import type { Inserted, NewTask } from '../store/new-tasks.js'
 import { givenBackOwner } from '../store/tasks.js'
 import type { Running } from './running.js'
 import type { Ended, EndWrite, Owed, TaskState } from './state.js'
-import type { AnyTransaction, CompleteOptions, ReleaseOptions, Settled, TaskHandle } from './task-handle.js'
+import type {
+  AnyTransaction,
+  CompleteOptions,
+  ReleaseOptions,
+  Settled,
+  SettleOptions,
+  TaskHandle,
+} from './task-handle.js'
 import type { TaskWrites } from './task-writes.js'
 
 /** The life of the process that a task belongs to. */
@@ -158,9 +165,9 @@ export class Task implements TaskHandle {
   }
 
   /** See `Monitor.settle`. */
-  async settle(): Promise<Settled> {
+  async settle({ soon = false }: SettleOptions = {}): Promise<Settled> {
     await this.#last
-    await this.#decideForLong()
+    await (soon ? this.#decideSoon() : this.#decideForLong())
     if (this.#state !== 'ended') return this.#settledOpen()
     return this.#how === 'completed' || this.#how === 'released' ? this.#how : 'lost'
   }

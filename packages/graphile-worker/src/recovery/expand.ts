@@ -5,8 +5,8 @@ import { type HandOffPayload, payloadOf, type StartedPayload, type TaskPayload }
 import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
 import type { ExhaustedPolicies, ExhaustedPolicy } from '../task-options.js'
-import { type JobRow, lockJobs } from './held-jobs.js'
-import { unlockQueues } from './unlock.js'
+import { heldJobs, type JobRow } from './held-jobs.js'
+import { freeQueues, heldBy } from './unlock.js'
 
 /** A job behind an orphan. */
 export interface JobDetail {
@@ -44,11 +44,11 @@ export async function expandOrphans(
     payload.kind === 'guard' && orphan.cause !== 'retry' ? [{ orphan, payload }] : [],
   )
   const lockIds = guards.flatMap(({ payload }) => payload.lockIds)
-  const rows = await lockJobs(run, tables, { lockIds, jobIds: own.map(({ jobRef }) => jobRef) })
-  // Also those without a job left: a zombie's completion can leave a queue locked by nobody's job.
-  await unlockQueues(run, tables, lockIds)
-  const held = rows.filter((row) => isHeld({ lockIds }, row)).map(({ id }) => id)
-  const withOwnRow = new Set([...own.map(({ jobRef }) => jobRef), ...(await context.registered(held))])
+  const rows = await heldJobs(run, tables, lockIds)
+  // A zombie's completion can leave a queue locked by nobody's job.
+  await freeQueues(run, tables, heldBy(lockIds))
+  const registered = await context.registered(rows.map(({ id }) => id))
+  const withOwnRow = new Set([...own.map(({ jobRef }) => jobRef), ...registered])
 
   const guarded = guards.flatMap(({ orphan, payload }) => {
     const ends = new Map(payload.ended?.map((job) => [job.id, job]))

@@ -5,9 +5,9 @@ import type { GraphileTables } from '../tables.js'
 import { type ExhaustedPolicies, type ExhaustedPolicy, policyOf } from '../task-options.js'
 import { addJob } from './add.js'
 import { type GraphileJob, isHeld } from './expand.js'
-import { type JobRow, lockJobs } from './held-jobs.js'
+import { lockJobs } from './held-jobs.js'
 import { type Plan, planFor } from './plan.js'
-import { removeJobs, unlockJobs, unlockQueues } from './unlock.js'
+import { freeQueues, heldBy, removeJobs, unlockJobs } from './unlock.js'
 
 export interface RecoverParts {
   readonly tables: GraphileTables
@@ -23,9 +23,15 @@ export async function recoverJobs(
   { rename }: RecoveryContext,
 ): Promise<JobOutcome[]> {
   const jobs = decided as readonly (DecidedJob & GraphileJob)[]
-  const rows = await lockJobs(run, tables, { lockIds: [], jobIds: jobs.map(({ jobRef }) => jobRef) })
+  const { rows, busy } = await lockJobs(
+    run,
+    tables,
+    jobs.map(({ jobRef }) => jobRef),
+  )
   const rowOf = new Map(rows.map((row) => [row.id, row]))
-  const plans = jobs.map((job) => {
+  const plans = jobs.map((job): Plan => {
+    if (busy.has(job.jobRef))
+      return { kind: 'nothing', outcome: { kind: 'failed', error: isBusy(job.jobRef) } }
     const row = rowOf.get(job.jobRef)
     const identifier = row?.identifier ?? job.detail.handOff?.job.identifier ?? ''
     const { onExhausted = exhausted } = job.detail
@@ -44,7 +50,12 @@ export async function recoverJobs(
     else if (plan.kind === 'unlock') outcomes[index] = plan.next.outcome(plan.row.id)
     else outcomes[index] = await addJob(run, tables, plan, (id) => rename(jobs[index]!.orphan, id))
   }
-  await releaseQueues(run, tables, jobs, rowOf)
+  const lockIds = jobs.flatMap(({ jobRef, detail }) => {
+    const row = rowOf.get(jobRef)
+    return row !== undefined && row.queueId !== null && isHeld(detail, row) ? [row.lockedBy!] : []
+  })
+  // As soon as no job of the dead holds them; the jobs' own order within them is kept.
+  if (lockIds.length > 0) await freeQueues(run, tables, heldBy(lockIds))
   // A superseding job too: a worker may have passed it over while this transaction had it locked.
   await notify(run, outcomes.filter(({ kind }) => kind === 'requeued' || kind === 'superseded').length)
   return outcomes
@@ -56,18 +67,5 @@ function newestFirst(plans: readonly Plan[]): number[] {
   return [...plans.keys()].sort((a, b) => age(plans[b]!).localeCompare(age(plans[a]!)))
 }
 
-/** A named queue is free as soon as no job of the dead holds it; the job's own order within it is kept. */
-async function releaseQueues(
-  run: Run,
-  tables: GraphileTables,
-  jobs: readonly GraphileJob[],
-  rowOf: ReadonlyMap<string, JobRow>,
-): Promise<void> {
-  const byLock = new Map<string, Set<number>>()
-  for (const { jobRef, detail } of jobs) {
-    const row = rowOf.get(jobRef)
-    if (row?.lockedBy == null || row.queueId === null || !isHeld(detail, row)) continue
-    byLock.set(row.lockedBy, (byLock.get(row.lockedBy) ?? new Set()).add(row.queueId))
-  }
-  for (const [lockId, queueIds] of byLock) await unlockQueues(run, tables, [lockId], [...queueIds])
-}
+const isBusy = (id: string): Error =>
+  new Error(`Job ${id} is locked by a transaction that is open still: it is recovered when that has ended.`)

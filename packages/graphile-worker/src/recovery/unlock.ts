@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Run } from '../run.js'
 import type { GraphileTables } from '../tables.js'
 import type { JobRow } from './held-jobs.js'
@@ -31,16 +31,25 @@ export async function removeJobs(run: Run, { jobs }: GraphileTables, ids: readon
   if (ids.length > 0) await run(sql`delete from ${jobs} where id = any(${ids}::bigint[])`)
 }
 
-/** Releases the named queues that these locks hold: all of them, or only the given ones. */
-export async function unlockQueues(
+/** Queues that these locks hold. */
+export const heldBy = (lockIds: readonly string[]): RawBuilder<boolean> =>
+  sql`queues.locked_by = any(${lockIds}::text[])`
+
+/**
+ * Frees those of these named queues that no job has locked any more, and answers their names. Passed over are those that a
+ * transaction is just freeing: when it rolls back, their job is locked again.
+ */
+export async function freeQueues(
   run: Run,
-  { queues }: GraphileTables,
-  lockIds: readonly string[],
-  queueIds?: readonly number[],
-): Promise<void> {
-  if (lockIds.length === 0 || queueIds?.length === 0) return
-  const only = queueIds === undefined ? sql`` : sql`and id = any(${queueIds}::int[])`
-  await run(sql`
-    update ${queues} set locked_by = null, locked_at = null
-    where locked_by = any(${lockIds}::text[]) ${only}`)
+  { jobs, queues }: GraphileTables,
+  which: RawBuilder<boolean>,
+): Promise<string[]> {
+  const rows = await run(sql<{ queue_name: string }>`
+    update ${queues} set locked_by = null, locked_at = null where id in (
+      select queues.id from ${queues} as queues
+      where ${which} and queues.locked_by is not null and not exists (
+        select 1 from ${jobs} as jobs where jobs.job_queue_id = queues.id and jobs.locked_by = queues.locked_by)
+      order by queues.id for update skip locked)
+    returning queue_name`)
+  return rows.map(({ queue_name }) => queue_name)
 }

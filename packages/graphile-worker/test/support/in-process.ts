@@ -33,6 +33,8 @@ export class InProcess implements AsyncDisposable {
   private constructor(
     readonly monitor: TaskMonitor,
     readonly adapter: GraphileWorkerAdapter,
+    /** Stops graphile-worker alone. */
+    public stopRunner: () => Promise<void> = async () => undefined,
   ) {
     this.events.on('job:error', ({ job, error }) => void this.errors.push({ job: job.id, error }))
   }
@@ -64,6 +66,7 @@ export class InProcess implements AsyncDisposable {
       ...runnerOptions,
       preset: { ...preset, plugins: [adapter.plugin] },
     })
+    self.stopRunner = () => runner.stop()
     runner.promise.catch((error: unknown) => self.log.push(`the runner ended: ${error}`))
     await listening
     return self
