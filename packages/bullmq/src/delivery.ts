@@ -51,6 +51,9 @@ export interface DeliveryParts {
  */
 type State = 'beginning' | 'refused' | 'running' | 'ended'
 
+/** What Redis has of a job: see `BEGIN`. */
+type Look = readonly [server?: string, clock?: number, hash?: readonly string[]]
+
 /** One time that BullMQ gave a job to this process. */
 export class Delivery {
   readonly job: JobInternals
@@ -67,6 +70,8 @@ export class Delivery {
   readonly #aborted = new AbortController()
   #state: State = 'beginning'
   #run: JobPayload | undefined
+  /** When it was read, by Redis's clock in microseconds: later than any attempt before it. */
+  #attempt = 0
   #task: TaskHandle | undefined
   #monitor: Monitor | undefined
   #claiming: Promise<boolean> | undefined
@@ -179,11 +184,12 @@ export class Delivery {
   async #read(): Promise<boolean> {
     const { kind } = this.#parts
     const id = this.job.id!
-    const [server, hash] = await this.#look()
+    const [server, begunAt, hash] = await this.#look()
     if (server === undefined || hash === undefined) return false
     const fields: Record<string, string> = {}
     for (let at = 0; at < hash.length; at += 2) fields[hash[at]!] = hash[at + 1]!
     const { timestamp = '0', ats = '0' } = fields
+    this.#attempt = Number(begunAt)
     this.#run = {
       ...{ kind, keys: keysOf(this.worker), id, timestamp: Number(timestamp) },
       ...{ token: this.token, starts: Number(ats), server, fields },
@@ -193,10 +199,10 @@ export class Delivery {
   }
 
   /** What Redis has of the job, if it is this fetch's. No job fails because Redis does: it is asked until it answers. */
-  async #look(): Promise<readonly [server?: string, hash?: readonly string[]]> {
+  async #look(): Promise<Look> {
     while (!this.worker.closed) {
       try {
-        return (await runScript(this.worker, BEGIN, this.job.id!, this.token)) as [string?, string[]?]
+        return (await runScript(this.worker, BEGIN, this.job.id!, this.token)) as Look
       } catch (error) {
         this.worker.emit('error', error as Error)
         await delay(RETRY)
@@ -233,8 +239,9 @@ export class Delivery {
     const { name, options } = this.#parts
     const { signal } = this.#cancelled
     const jobRef = this.jobRef!
+    const attempt = this.#attempt
     return this.#untilThere(() =>
-      monitor.register({ ...options, queue: name, payload: this.#run, jobRef, signal }),
+      monitor.register({ ...options, queue: name, payload: this.#run, ...{ jobRef, attempt, signal } }),
     )
   }
 

@@ -20,6 +20,12 @@ local function server()
   return run .. ':' .. epoch
 end
 
+-- The server's clock in microseconds.
+local function now()
+  local time = redis.call('time')
+  return time[1] * 1000000 + time[2]
+end
+
 local function lock_of(id) return redis.call('get', P .. id .. ':lock') end
 
 local function starts_of(id) return tonumber(redis.call('hget', P .. id, 'ats') or '0') end
