@@ -179,7 +179,7 @@ describe('migrate', () => {
     if (onPostgres()) return
     const { rows: extras } = await sql`
       select column_name from information_schema.columns
-      where table_schema = database() and (extra <> '' or (column_default is not null and column_default <> 'NULL'))`.execute(
+      where table_schema = database() and (extra <> '' or (data_type = 'datetime' and column_default <> 'NULL'))`.execute(
       database.db,
     )
     expect(extras).toEqual([])

@@ -45,10 +45,11 @@ describe('the SQL of the migrations', () => {
       await run(text)
     }
     expect(await migrate(database.db)).toEqual([])
-    const monitor = new TaskMonitor({ db: database.db, adapters: [tableQueueAdapter()], ...fast })
-    await monitor.start()
-    await monitor.run({ payload: { a: 1 }, jobRef: 'a' }, async () => undefined)
-    await monitor.stop({ drain: 0 })
+    {
+      await using monitor = new TaskMonitor({ db: database.db, adapters: [tableQueueAdapter()], ...fast })
+      await monitor.start()
+      await monitor.run({ payload: { a: 1 }, jobRef: 'a' }, async () => undefined)
+    }
     const { rows } = await sql`select id, breaking from holdfast_migrations`.execute(database.db)
     expect(rows).toEqual(migrations.map(({ id }) => ({ id, breaking: 0 })))
   })

@@ -29,6 +29,7 @@ create table if not exists `holdfast_tasks` (
   `id` varchar(191) character set utf8mb4 collate utf8mb4_bin not null,
   `queue` varchar(191) character set utf8mb4 collate utf8mb4_bin not null,
   `job_ref` varchar(191) character set utf8mb4 collate utf8mb4_bin,
+  `job_attempt` bigint default 0 not null,
   `payload` longtext character set utf8mb4 collate utf8mb4_bin not null,
   `on_crash` varchar(191) character set utf8mb4 collate utf8mb4_bin,
   `ended` integer,

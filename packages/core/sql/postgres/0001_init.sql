@@ -29,6 +29,7 @@ create table if not exists "holdfast_tasks" (
   "id" text collate "C" not null,
   "queue" text collate "C" not null,
   "job_ref" text collate "C",
+  "job_attempt" bigint default 0 not null,
   "payload" text not null,
   "on_crash" text collate "C",
   "ended" integer,
