@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import {
   DatabaseError,
   type JobHolder,
+  JobTakenError,
   LeaseExpiredError,
   type Monitor,
   NotStartedError,
@@ -363,7 +364,7 @@ export class Delivery {
 
 /** This process begins no more jobs, or is about to go on under another id: others take it. */
 const takesNoMore = (error: unknown): boolean =>
-  StoppedError.is(error) || NotStartedError.is(error) || TaskLostError.is(error)
+  StoppedError.is(error) || NotStartedError.is(error) || TaskLostError.is(error) || JobTakenError.is(error)
 
 /** Lost: whoever has the row sees to the job. Not reached: the monitor tries again with every heartbeat. */
 function unlessSettled(error: unknown): void {

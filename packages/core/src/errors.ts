@@ -15,6 +15,7 @@ export type HoldfastErrorCode =
   | 'HOLDFAST_SCHEMA_VERSION'
   | 'HOLDFAST_STOPPED'
   | 'HOLDFAST_TASK_LOST'
+  | 'HOLDFAST_JOB_TAKEN'
   | 'HOLDFAST_TASK_OVERDUE'
 
 /**
@@ -80,6 +81,11 @@ export class TaskOverdueError extends HoldfastError {
 /** The task is no longer this process's: it was completed before, released, or recovered by another process. */
 export class TaskLostError extends HoldfastError {
   static override readonly code = 'HOLDFAST_TASK_LOST'
+}
+
+/** Another attempt of the job, as new or newer, is in flight: leave the job to that. */
+export class JobTakenError extends HoldfastError {
+  static override readonly code = 'HOLDFAST_JOB_TAKEN'
 }
 
 /** No heartbeat has succeeded for so long that others may already recover this process's tasks. */

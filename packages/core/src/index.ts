@@ -46,6 +46,7 @@ export type { CrashDecision, CrashPolicy } from './recovery/decide.js'
 export { Semaphore } from './semaphore.js'
 export type { DialectName } from './store/dialect.js'
 export type { JobHolder, ProcessRow } from './store/processes.js'
+export { within } from './store/within.js'
 export type { SweepCounts } from './sweep.js'
 export { overdue } from './task/overdue.js'
 export type {

@@ -6,10 +6,7 @@ export interface RegisterOptions {
   readonly queue?: string
   /** What the adapter needs to make the job runnable again. Plain JSON. */
   readonly payload: unknown
-  /**
-   * The identity of the job in its queue, unique for all time; registering it again takes the task over, from another
-   * process only if `attempt` is newer.
-   */
+  /** The identity of the job in its queue, unique for all time; a newer `attempt` of it takes the task over. */
   readonly jobRef?: string
   /**
    * Which attempt of the job this is: a whole number that its queue raises with each, as the microsecond at which it gave

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Adapters } from './adapters.js'
 import { type CleanupOptions, cleanup } from './cleanup.js'
 import { withDatabaseErrors } from './database-errors.js'
@@ -30,6 +31,9 @@ import { withTimeout } from './timeout.js'
 
 /** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
 const STOP_TIMEOUT = 10_000
+
+/** Milliseconds that adapters have, once the drain is over, to tell their queues what has ended. */
+const PARTING = 1_500
 
 /**
  * Records this process's work in flight, keeps its heart beating, and recovers what dead processes left.
@@ -194,7 +198,7 @@ export class TaskMonitor implements Monitor, AsyncDisposable {
    *
    * @throws PayloadError, PayloadTooLargeError, ConfigError for a wrong queue, jobRef, id or policy
    * @throws LeaseExpiredError while no heartbeat gets through
-   * @throws TaskLostError where a newer `attempt` of the job is in flight in another process: leave the job to that
+   * @throws JobTakenError where an `attempt` of the job is in flight that is as new or newer: leave the job to that
    * @throws DatabaseError when the write failed; the task is then not protected and must not start
    * @throws NotStartedError, StoppedError
    */
@@ -346,10 +350,14 @@ export class TaskMonitor implements Monitor, AsyncDisposable {
       return
     }
     this.#state = 'stopping'
+    let stopped: Promise<void> | undefined
     await drainWork(drain, async (over) => {
-      await this.#adapters.stop(this, over)
+      stopped = this.#adapters.stop(this, over)
+      await stopped
       await Promise.all([this.#membership.current.drained(over), this.#unprotected.drained()])
     })
+    // What a handler has committed may be told to its queue yet.
+    await Promise.race([stopped, delay(PARTING, undefined, { ref: false })])
     const { processId, tasks } = this.#membership.current
     const released = tasks.inFlight
     this.#unprotected.abort(new StoppedError('The monitor has stopped; this task runs unprotected.'))

@@ -57,8 +57,8 @@ describe('a job that is registered while another process has its row', () => {
     async (attempt) => {
       const old = await theirs.register(job(7))
       await expect(ours.register(job(attempt))).rejects.toMatchObject({
-        code: 'HOLDFAST_TASK_LOST',
-        message: expect.stringContaining('is in flight in another process'),
+        code: 'HOLDFAST_JOB_TAKEN',
+        message: expect.stringContaining('is not newer than the one that is in flight'),
       })
       expect(await taskRows(fixture.db)).toMatchObject([{ id: old.id, process_id: theirs.processId }])
       expect(ours.health()).toMatchObject({ inFlight: 0, unsettled: 0 })
@@ -67,11 +67,13 @@ describe('a job that is registered while another process has its row', () => {
     },
   )
 
-  it('is registered again by its own process, whatever the attempt', async () => {
-    await ours.register(job(7))
-    const again = await ours.register(job(6))
-    expect(await taskRows(fixture.db)).toMatchObject([{ id: again.id }])
-    await again.complete()
+  it('is registered again by its own process as by others: once for an attempt', async () => {
+    const first = await ours.register(job(7))
+    await expect(ours.register(job(7))).rejects.toMatchObject({ code: 'HOLDFAST_JOB_TAKEN' })
+    expect(await taskRows(fixture.db)).toMatchObject([{ id: first.id }])
+    const next = await ours.register(job(8))
+    expect(await taskRows(fixture.db)).toMatchObject([{ id: next.id }])
+    await next.complete()
   })
 
   it('waits for a transaction that ends its last run, and keeps neither heartbeats nor other jobs waiting', async () => {

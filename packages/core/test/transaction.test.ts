@@ -1,4 +1,12 @@
-import { type AnyDatabase, connect, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  type AnyDatabase,
+  connect,
+  freshDatabase,
+  onPostgres,
+  type TestDatabase,
+  until,
+} from '@holdfast/chaos'
 import { sql, type Transaction } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ConfigError, type HoldfastError, migrate, type TaskHandle, TaskMonitor } from '../src/index.js'
@@ -83,6 +91,29 @@ describe('a task that is completed in a transaction of its work’s', () => {
     await (end === 'throws' ? expect(work).rejects.toBe(undone) : work)
     expect(await effects()).toBe(1)
     await expectNothingLeft()
+  })
+
+  it.each<[string, (complete: () => Promise<void>) => Promise<unknown>]>([
+    ['another statement that fails at once', (complete) => Promise.all([complete(), Promise.reject(undone)])],
+    [
+      'work that fails while it waits behind a statement',
+      (complete) => Promise.all([complete(), delay(5).then(() => Promise.reject(undone))]),
+    ],
+    ['a time limit', (complete) => Promise.race([complete(), delay(5).then(() => Promise.reject(undone))])],
+  ])('that is under way as its transaction is rolled back has not ended: %s', async (_, work) => {
+    for (let n = 0; n < 10; n++) {
+      const task = await monitor.register({ payload: null, jobRef: `late ${n}` })
+      const rolledBack = db.transaction().execute((trx) =>
+        work(async () => {
+          const slow = onPostgres() ? sql`select pg_sleep(0.02)` : sql`select sleep(0.02)`
+          const slept = slow.execute(trx)
+          await Promise.all([slept, task.complete({ trx })])
+        }),
+      )
+      await expect(rolledBack).rejects.toBe(undone)
+      expect(await monitor.settle(task)).toBe('open')
+      await task.complete()
+    }
   })
 
   it('may be completed again after a rollback, in another transaction or in none', async () => {

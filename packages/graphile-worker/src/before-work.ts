@@ -1,12 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   DatabaseError,
+  JobTakenError,
   LeaseExpiredError,
   PayloadError,
   PayloadTooLargeError,
   StoppedError,
   TaskLostError,
 } from '@holdfast/core'
+import { letGo } from './confirm-held.js'
 import { giveBackJob } from './job-sql.js'
 import type { Delivery } from './protected-task.js'
 
@@ -38,6 +40,11 @@ export async function orGiveBack<T>(delivery: Delivery, before: () => Promise<T>
       // Declared dead or stopped, the pool closes. After that none of its workers fetches the job again before the
       // failure that follows is written.
       if (TaskLostError.is(error) || StoppedError.is(error)) await pool.closed
+      // Another has the job, or this very pool once more: what graphile-worker hears would be written of that run.
+      if (JobTakenError.is(error)) {
+        await letGo(delivery)
+        throw error
+      }
       pool.jobs.hold(job)
       await patiently(() => giveBackJob(run, tables, job, pool.pauseMs))
       throw error

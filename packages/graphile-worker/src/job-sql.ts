@@ -110,10 +110,15 @@ export async function snapshotJob(
  * Ends a job in graphile-worker as its own completion does, but fenced: only while it is this fetch's, and with its queue.
  * False when it no longer is. graphile-worker's own completion, by id alone, then finds nothing.
  */
-export async function removeJob(run: Run, tables: GraphileTables, job: FetchedJob): Promise<boolean> {
+export async function removeJob(
+  run: Run,
+  tables: GraphileTables,
+  job: FetchedJob,
+  condition: RawBuilder<boolean> = sql`true`,
+): Promise<boolean> {
   const rows = await run(sql`
     with removed as (
-      delete from ${tables.jobs} as jobs where ${isStill(job)} returning job_queue_id
+      delete from ${tables.jobs} as jobs where ${isStill(job)} and ${condition} returning job_queue_id
     ), freed as (${freed(tables, 'removed', [job.lockId])})
     select 1 as removed from removed`)
   return rows.length === 1

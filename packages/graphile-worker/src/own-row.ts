@@ -6,6 +6,7 @@ import {
   type ReleaseOptions,
   type TaskHandle,
   TaskLostError,
+  within,
 } from '@holdfast/core'
 import { removeJob } from './job-sql.js'
 import type { Delivery } from './protected-task.js'
@@ -109,7 +110,7 @@ export class OwnRow {
   async #endJobIn(trx: AnyTransaction): Promise<void> {
     const { sameDatabase, tables, job } = this.#delivery
     if (sameDatabase) {
-      if (await removeJob(inDatabase(trx), tables, job)) return
+      if (await removeJob(inDatabase(trx), tables, job, await within(trx))) return
       throw this.#lost()
     }
     if (!this.row.protected) return

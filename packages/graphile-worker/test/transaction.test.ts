@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { type AnyDatabase, until } from '@holdfast/chaos'
 import type { TaskHandle } from '@holdfast/core'
 import { sql } from 'kysely'
@@ -52,6 +53,31 @@ describe('a tracked job that its handler ends once more while a transaction in w
     expect(await fixture.lockedQueues()).toEqual([])
     await worker.stopsAtOnce()
     expect(told).toHaveLength(3)
+  })
+})
+
+describe('a tracked job that is completed as its transaction is rolled back', () => {
+  it('is tried again: nothing that is sent behind the rollback ends it', async () => {
+    await using fixture = await Fixture.create()
+    await sql`create table answers (n int)`.execute(fixture.db)
+    let runs = 0
+    await using _worker = await InProcess.of(fixture, {
+      tasks: (adapter) => ({
+        tracked: adapter.track(async (_, { task }) => {
+          runs += 1
+          if (runs > 1) return
+          await fixture.db.transaction().execute(async (trx) => {
+            const tooSlow = delay(10).then(() => Promise.reject(new Error('too slow')))
+            const written = sql`insert into answers select 1 from pg_sleep(0.05)`.execute(trx)
+            await Promise.race([Promise.all([written, task.complete({ trx })]), tooSlow])
+          })
+        }),
+      }),
+    })
+    await fixture.add('tracked', {}, { maxAttempts: 5 })
+    await until(() => runs === 2)
+    await until(async () => (await fixture.jobs()).length === 0)
+    expect((await sql`select n from answers`.execute(fixture.db)).rows).toEqual([])
   })
 })
 

@@ -1,5 +1,6 @@
 import {
   ConfigError,
+  JobTakenError,
   PayloadError,
   PayloadTooLargeError,
   type RegisterOptions,
@@ -101,6 +102,8 @@ async function register<Job extends BossJob>(
   } catch (error) {
     if (PayloadError.is(error) || PayloadTooLargeError.is(error))
       return { kind: 'refused', job, active, error }
+    // Fetched before by somebody who came late: the attempt that is active is that of another.
+    if (JobTakenError.is(error)) return { kind: 'lost', job }
     if (!closing.aborted) protectedBoss.report(error)
     // Where that fails too, it is pg-boss's to expire.
     await giveBack(protectedBoss, running, [active]).catch(protectedBoss.report)

@@ -1,3 +1,4 @@
+import { within } from '@holdfast/core'
 import { CompiledQuery, type Kysely, type RawBuilder, type Transaction } from 'kysely'
 import type { BossDatabase } from './boss.js'
 
@@ -32,5 +33,15 @@ export const asBossDatabase = (trx: AnyDatabase): BossDatabase => {
       const { rows } = await plain.executeQuery(CompiledQuery.raw(text, [...values]))
       return { rows }
     },
+  }
+}
+
+/** The same of a handler's. Statements name their queue as `$1`: those that are sent once it is over find none. */
+export async function onlyWithin(trx: AnyDatabase): Promise<BossDatabase> {
+  const db = asBossDatabase(trx)
+  const { sql: isWithin } = (await within(trx.withoutPlugins())).compile(trx)
+  return {
+    executeSql: (text, values) =>
+      db.executeSql(text.replace(/\$1(?!\d)/g, `(case when ${isWithin} then $1 end)`), values),
   }
 }

@@ -11,7 +11,7 @@ import { type ActiveJob, holdOff, lockJobs, setRetryLimits } from './job-sql.js'
 import { isOwnFault, patiently } from './patiently.js'
 import { failureOf, type TaskPayload, writable } from './payloads.js'
 import type { ProtectedBoss, Running } from './protected-boss.js'
-import { asBossDatabase, inDatabase, inTransaction } from './run.js'
+import { inDatabase, inTransaction, onlyWithin } from './run.js'
 
 /** How the work on a job ended. */
 export type End =
@@ -169,7 +169,7 @@ export async function endJobs(
   ended: readonly Pick<Ended, 'active' | 'end'>[],
 ): Promise<ReadonlySet<string>> {
   const run = inDatabase(trx)
-  const db = asBossDatabase(trx)
+  const db = await onlyWithin(trx)
   const actives = ended.map(({ active }) => active)
   const rows = await lockJobs(run, tables, actives, { wait: true })
   const held = new Map(

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { patience, until } from '@holdfast/chaos'
 import { ConfigError, type TaskHandle, TaskMonitor } from '@holdfast/core'
 import { sql, type Transaction } from 'kysely'
@@ -102,6 +103,20 @@ describe.each(['track', 'handOff'] as const)(
         expect([runs, await effects()]).toEqual([2, 1])
       },
     )
+
+    it('which is rolled back by a time limit as it does so, is retried: nothing sent behind the rollback ends it', async () => {
+      const { job, runs } = await outcomeOf(way, ({ task }, run) => {
+        if (run > 1) return endIn(task, 'commits')
+        const tooSlow = delay(10).then(() => Promise.reject(new Error('too slow')))
+        return fixture.db.transaction().execute((trx: Transaction<unknown>) => {
+          const written =
+            sql`insert into ledger (what, job) select 'effect', 'slow' from pg_sleep(0.05)`.execute(trx)
+          return Promise.race([Promise.all([written, task.complete({ trx })]), tooSlow])
+        })
+      })
+      expect(job).toMatchObject({ state: 'completed', retry_count: 1 })
+      expect([runs, await effects()]).toEqual([2, 1])
+    })
 
     it.each(['throws', 'is refused'] as const)(
       'which then %s, says why when no attempt is left',

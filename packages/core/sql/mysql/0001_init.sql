@@ -32,6 +32,7 @@ create table if not exists `holdfast_tasks` (
   `job_attempt` bigint default 0 not null,
   `payload` longtext character set utf8mb4 collate utf8mb4_bin not null,
   `on_crash` varchar(191) character set utf8mb4 collate utf8mb4_bin,
+  `ending` integer,
   `ended` integer,
   `created_at` datetime(3) not null,
   `progress_at` datetime(3),

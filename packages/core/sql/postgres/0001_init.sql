@@ -32,6 +32,7 @@ create table if not exists "holdfast_tasks" (
   "job_attempt" bigint default 0 not null,
   "payload" text not null,
   "on_crash" text collate "C",
+  "ending" integer,
   "ended" integer,
   "created_at" timestamptz(3) not null,
   "progress_at" timestamptz(3),

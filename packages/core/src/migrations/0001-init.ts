@@ -32,6 +32,7 @@ export const init: Migration = {
         .addColumn('job_attempt', 'bigint', (c) => c.notNull().defaultTo(0))
         .addColumn('payload', text, (c) => c.notNull())
         .addColumn('on_crash', id)
+        .addColumn('ending', 'integer')
         .addColumn('ended', 'integer')
         .addColumn('created_at', time, (c) => c.notNull())
         .addColumn('progress_at', time)

@@ -3,7 +3,7 @@ import { ConfigError } from '../errors.js'
 import { mysql } from './mysql.js'
 import type { TaskInsertion } from './new-tasks.js'
 import { postgres } from './postgres.js'
-import type { Store } from './store.js'
+import type { Store, TransactionStore } from './store.js'
 
 export type DialectName = 'postgres' | 'mysql'
 
@@ -78,6 +78,13 @@ export interface Dialect {
   writeAndReadClock(db: Kysely<unknown>, statement: RawBuilder<unknown>): Promise<number | undefined>
   /** Runs a write of one row at most. Answers whether it wrote it. */
   writesOne(db: Kysely<unknown>, statement: RawBuilder<unknown>): Promise<boolean>
+  /**
+   * Writes that a task is ended, in the transaction of a caller's and only in that: when it has been sent its ROLLBACK
+   * before, nothing is written. Answers whether it was.
+   *
+   * @param mark which time this is, for this task
+   */
+  markEnded(trx: TransactionStore, processId: string, nonce: number, mark: number): Promise<boolean>
   /** Runs `work` within limits that the database keeps to. */
   bounded<T>(trx: Kysely<unknown>, limits: Limits, work: () => Promise<T>): Promise<T>
   /** Largest stored payload in bytes that surely fits into one statement. */

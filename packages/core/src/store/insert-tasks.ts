@@ -14,7 +14,7 @@ import { isAlive } from './processes.js'
 import { inTransaction, retryTransient, type Store, type TransactionStore, valuesList } from './store.js'
 
 /** Milliseconds: who takes jobs over waits for others, and keeps others waiting if it falls silent, for no longer. */
-const LIMITS = { locks: 1_000, silence: 10_000 }
+const LIMITS = { locks: 1_000, silence: 3_000 }
 
 /**
  * Registers tasks, only if their process is alive. Mostly nothing stands in their way, and one statement does it. A job that
@@ -65,7 +65,8 @@ async function insertInPlaceOf(
   const replaced: JobRow[] = []
   for (const task of tasks) {
     const row = rows.get(jobKey(task.queue, task.jobRef))
-    const answer = suspects.has(task.nonce) ? 'suspect' : answerOf(task, row, processId)
+    const may = answerOf(task, row)
+    const answer = may === 'written' && suspects.has(task.nonce) ? 'suspect' : may
     answers.set(task.nonce, answer)
     if (answer === 'written' && row !== undefined) replaced.push(row)
   }
@@ -124,11 +125,10 @@ async function rowsOfJobs(
 }
 
 /** Whether a task may have the place of its job's row, if there is one. */
-function answerOf({ attempt }: NewTask, row: JobRow | undefined, processId: string): Inserted {
+function answerOf({ attempt }: NewTask, row: JobRow | undefined): Inserted {
   if (row === undefined) return 'written'
   if (row.busy) return 'busy'
-  const isNewer = attempt > row.attempt || (attempt === 0 && row.attempt === 0)
-  return row.processId === processId || isNewer ? 'written' : 'taken'
+  return attempt > row.attempt || (attempt === 0 && row.attempt === 0) ? 'written' : 'taken'
 }
 
 /** Those of the given tasks whose job is a suspect, by nonce. */

@@ -32,6 +32,12 @@ const KINDS: Readonly<Record<number, ErrorKind>> = {
   1406: 'bad-value', // ER_DATA_TOO_LONG
 }
 
+/** ER_SP_DOES_NOT_EXIST */
+const NO_SAVEPOINT = 1305
+
+const errnoOf = (error: unknown): unknown =>
+  typeof error === 'object' && error !== null && 'errno' in error ? error.errno : undefined
+
 const now = sql`utc_timestamp(3)`
 const nowMs = sql<number>`timestampdiff(microsecond, '1970-01-01', ${now}) div 1000`
 
@@ -88,6 +94,23 @@ export const mysql: Dialect = {
     return numAffectedRows === 1n
   },
   // Only a session setting can do this here; it is put back before anyone else gets the connection.
+  /**
+   * Nothing here tells a transaction from none, but a savepoint is lost with its transaction. What is written before it was
+   * there still was written within: and that is undone by a ROLLBACK that comes after.
+   */
+  async markEnded({ db, tables }, processId, nonce, mark) {
+    const row = sql`where process_id = ${processId} and nonce = ${nonce} and claim_token is null and ended is null`
+    await sql`savepoint holdfast_end`.execute(db)
+    await sql`update ${tables.tasks} set ending = ${sql.lit(mark)} ${row}`.execute(db)
+    try {
+      await sql`release savepoint holdfast_end`.execute(db)
+    } catch (error) {
+      if (errnoOf(error) === NO_SAVEPOINT) return false
+      throw error
+    }
+    const end = sql`update ${tables.tasks} set ended = 1, job_ref = null ${row} and ending = ${sql.lit(mark)}`
+    return mysql.writesOne(db, end)
+  },
   async bounded(trx, { silence, locks }, work) {
     const { rows } = await sql<Readonly<Record<'silence' | 'locks', number | string>>>`
       select @@session.wait_timeout as silence, @@session.innodb_lock_wait_timeout as locks`.execute(trx)
@@ -132,7 +155,7 @@ export const mysql: Dialect = {
     return db.connection().execute(locked)
   },
   errorKind(error) {
-    const errno = typeof error === 'object' && error !== null && 'errno' in error ? error.errno : undefined
+    const errno = errnoOf(error)
     return typeof errno === 'number' ? (KINDS[errno] ?? 'other') : 'other'
   },
 }

@@ -9,6 +9,7 @@ import {
   type TaskInsertion,
 } from './new-tasks.js'
 import { type Store, valuesList } from './store.js'
+import { within } from './within.js'
 
 const LOCK_NOT_AVAILABLE = '55P03'
 
@@ -72,6 +73,15 @@ export const postgres: Dialect = {
   async writesOne(db, statement) {
     const { rows } = await sql`${statement} returning 1 as written`.execute(db)
     return rows.length === 1
+  },
+  async markEnded({ db, tables }, processId, nonce) {
+    const isWithin = await within(db)
+    return postgres.writesOne(
+      db,
+      sql`
+      update ${tables.tasks} set ended = 1, job_ref = null
+      where process_id = ${processId} and nonce = ${nonce} and claim_token is null and ended is null and ${isWithin}`,
+    )
   },
   async bounded(trx, { silence, locks }, work) {
     const lockTimeout =

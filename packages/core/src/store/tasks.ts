@@ -104,19 +104,14 @@ async function deleteLocked(
 
 /**
  * Ends a task in the caller's transaction: the row stays and says so, so that it tells committed from rolled back whatever
- * happens since, and its job is free for another. One statement: a second could be sent when the caller has rolled back
- * meanwhile, and would count outside of any transaction. False where this transaction sees no such row, or an ended one.
+ * happens since, and its job is free for another. False where this transaction sees no such row, or an ended one, or is over.
  */
-export function markEnded(
-  { db, dialect, tables }: TransactionStore,
+export const markEnded = (
+  store: TransactionStore,
   processId: string,
   nonce: number,
-): Promise<boolean> {
-  const statement = sql`
-    update ${tables.tasks} set ended = 1, job_ref = null
-    where process_id = ${processId} and nonce = ${nonce} and claim_token is null and ended is null`
-  return dialect.writesOne(db, statement)
-}
+  mark: number,
+): Promise<boolean> => store.dialect.markEnded(store, processId, nonce, mark)
 
 /**
  * Deletes rows that say that they are ended, but for those that somebody has locked: a transaction that was refused such a

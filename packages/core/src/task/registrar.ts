@@ -5,6 +5,7 @@ import type { PayloadCodec } from '../codec.js'
 import {
   ConfigError,
   DatabaseError,
+  JobTakenError,
   LeaseExpiredError,
   PayloadTooLargeError,
   TaskLostError,
@@ -271,10 +272,10 @@ export class Registrar {
 
 const taskEvent = ({ fullId, queue, jobRef }: TaskHandle) => ({ taskId: fullId, queue, jobRef })
 
-const taken = ({ id, jobRef }: TaskIdentity): TaskLostError =>
-  new TaskLostError(
-    `Task ${id} can't be registered: job ${JSON.stringify(jobRef)} is in flight in another process, by an attempt that is ` +
-      'as new or newer. Leave the job to that.',
+const taken = ({ id, jobRef, attempt }: TaskIdentity): JobTakenError =>
+  new JobTakenError(
+    `Task ${id} can't be registered: attempt ${attempt} of job ${JSON.stringify(jobRef)} is not newer than the one that is in ` +
+      'flight. Leave the job to that.',
   )
 
 const inFlight = (id: string): ConfigError =>

@@ -121,8 +121,8 @@ export class TaskWrites {
   }
 
   /** Ends a row in the caller's transaction. False where that sees no such row. */
-  mark(nonce: number, trx: AnyTransaction): Promise<boolean> {
-    return markEnded(joinTransaction(this.#store, trx), this.#processId, nonce)
+  mark(nonce: number, mark: number, trx: AnyTransaction): Promise<boolean> {
+    return markEnded(joinTransaction(this.#store, trx), this.#processId, nonce, mark)
   }
 
   /** Asks the database what became of the transaction that a task was completed in, and tells the task. */

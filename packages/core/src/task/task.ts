@@ -60,8 +60,8 @@ export class Task implements TaskHandle {
   #owed: Owed | undefined
   #how: Ended | undefined
   #marks = 0
-  /** The transaction that has ended it, unless that rolled back since. */
-  #markedIn: WeakRef<AnyTransaction> | undefined
+  /** The connection of the transaction that has ended it, unless that rolled back since. */
+  #markedOn: WeakRef<object> | undefined
   /** Complete and release of one task never overtake each other. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -248,9 +248,11 @@ export class Task implements TaskHandle {
   }
 
   async #completeIn(trx: AnyTransaction): Promise<void> {
+    const connection = await connectionOf(trx)
     // The mark would wait in the caller's transaction for the one that has the row.
-    if (this.#markedIn?.deref() !== trx) await this.#decideSoon()
-    if (this.#state === 'ended') throw this.lost()
+    if (this.#markedOn?.deref() !== connection) await this.#decideSoon()
+    // Nor may what finds no row be sent there: MySQL would lock the gap where others' rows go.
+    if (this.#state === 'ended' || this.#life.ended) throw this.lost()
     if (this.owed !== undefined) {
       throw new DatabaseError(
         `Could not complete task ${this.fullId}: an earlier ${this.owed.kind} of it got no answer, and is made certain ` +
@@ -259,33 +261,33 @@ export class Task implements TaskHandle {
     }
     let isMarked: boolean
     try {
-      isMarked = await this.#life.writes.mark(this.nonce, trx)
+      isMarked = await this.#life.writes.mark(this.nonce, this.#marks + 1, trx)
     } finally {
       // Whatever came of it: the answer may be lost, or the row be there for others than this transaction. An earlier one
       // may be known to have committed by now.
       this.#marks += 1
       if (this.open) this.#to('undecided')
     }
-    if (isMarked) this.#markedIn = new WeakRef(trx)
-    else await this.#unseen(trx)
+    if (isMarked) this.#markedOn = new WeakRef(connection)
+    else await this.#unseen(connection)
   }
 
   /**
-   * The caller's transaction sees no such row, or an ended one: a connection of our own says why. Nobody else can hold the
-   * row of a task that this very transaction has ended before.
+   * The caller's transaction sees no such row, or an ended one, or is over: a connection of our own says why. Nobody else
+   * can hold the row of a task that this very transaction has ended before.
    */
-  async #unseen(trx: AnyTransaction): Promise<void> {
+  async #unseen(connection: object): Promise<void> {
     if (this.#state === 'undecided') {
       await this.#life.writes.lookUp(this).catch((cause) => {
         throw new DatabaseError(`Could not look up task ${this.fullId}: ${messageOf(cause)}`, { cause })
       })
     }
     if (!this.open) throw this.lost()
-    if (this.#state === 'undecided' && this.#markedIn?.deref() === trx) return
+    if (this.#state === 'undecided' && this.#markedOn?.deref() === connection) return
     throw new ConfigError(
-      `Task ${this.fullId} can't be completed in this transaction: it was completed in one that is open still, or this ` +
-        "one's snapshot is older than the task. Complete it once, and register before the transaction reads, or use " +
-        'read committed.',
+      `Task ${this.fullId} can't be completed in this transaction: that has been rolled back meanwhile, or the task was ` +
+        "completed in one that is open still, or this one's snapshot is older than the task. Await complete() before the " +
+        'transaction ends, complete once, and register before the transaction reads, or use read committed.',
     )
   }
 
@@ -351,6 +353,10 @@ export class Task implements TaskHandle {
     return next
   }
 }
+
+/** A transaction, its savepoints and what plugins make of it are objects of their own, on one connection. */
+const connectionOf = (trx: AnyTransaction): Promise<object> =>
+  trx.getExecutor().provideConnection(async (connection) => connection)
 
 function endOf(write: EndWrite): Ended {
   if (write.kind === 'complete') return 'completed'

@@ -59,7 +59,9 @@ describe('tasks in flight in SQL', () => {
 
   it('markEnded ends one in the caller’s transaction: the row says so, and its job is free', async () => {
     const mark = (store: typeof on.store, id: string) =>
-      store.db.transaction().execute(async (trx) => markEnded(joinTransaction(store, trx), 'p', nonceOf(id)))
+      store.db
+        .transaction()
+        .execute(async (trx) => markEnded(joinTransaction(store, trx), 'p', nonceOf(id), 1))
     expect(await on.golden('mark-ended', (store) => mark(store, 'a'))).toBe(true)
     for (const id of ['a', 'claimed', 'gone']) expect(await mark(on.store, id), id).toBe(false)
     const { rows } = await sql`
@@ -70,6 +72,9 @@ describe('tasks in flight in SQL', () => {
       { id: 'a', ended: 1, job_ref: null },
       { id: 'b', ended: null, job_ref: 'job b' },
     ])
+    // Sent behind the rollback of its transaction.
+    expect(await markEnded(on.store as never, 'p', nonceOf('b'), 1)).toBe(false)
+    expect(await hasTask(on.store, 'p', nonceOf('b'))).toBe(true)
     expect(await hasTask(on.store, 'p', nonceOf('a'))).toBe(false)
     expect((await countTasks(on.store)).find(({ queue }) => queue === 'table')).toMatchObject({ tasks: 4 })
   })

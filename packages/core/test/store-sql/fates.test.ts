@@ -24,9 +24,11 @@ describe('fatesOf tells of a task that was ended in a transaction', () => {
   }
 
   it('whether that is open, has rolled back or has committed', async () => {
-    await on.db.transaction().execute((trx) => markEnded(joinTransaction(on.store, trx), 'p', nonceOf('c')))
+    await on.db
+      .transaction()
+      .execute((trx) => markEnded(joinTransaction(on.store, trx), 'p', nonceOf('c'), 1))
     await on.db.transaction().execute(async (trx) => {
-      await markEnded(joinTransaction(on.store, trx), 'p', nonceOf('a'))
+      await markEnded(joinTransaction(on.store, trx), 'p', nonceOf('a'), 1)
       const found = await on.golden('fates-of', (store) => fates(store, 'a', 'b', 'c'))
       expect(found).toEqual({ a: 'open', b: 'rolled-back', c: 'committed' })
     })

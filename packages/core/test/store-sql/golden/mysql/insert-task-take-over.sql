@@ -8,7 +8,7 @@ begin;
 
 select @@session.wait_timeout as silence, @@session.innodb_lock_wait_timeout as locks;
 
-set session wait_timeout = 10, session innodb_lock_wait_timeout = 1;
+set session wait_timeout = 3, session innodb_lock_wait_timeout = 1;
 
 select process_id as `processId`, nonce, queue, cast(`job_ref` as binary) as `jobRef`,
 job_attempt as attempt
