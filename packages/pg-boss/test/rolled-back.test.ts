@@ -107,8 +107,8 @@ describe.each(['track', 'handOff'] as const)(
     it('which is rolled back by a time limit as it does so, is retried: nothing sent behind the rollback ends it', async () => {
       const { job, runs } = await outcomeOf(way, ({ task }, run) => {
         if (run > 1) return endIn(task, 'commits')
-        const tooSlow = delay(10).then(() => Promise.reject(new Error('too slow')))
         return fixture.db.transaction().execute((trx: Transaction<unknown>) => {
+          const tooSlow = delay(10).then(() => Promise.reject(new Error('too slow')))
           const written =
             sql`insert into ledger (what, job) select 'effect', 'slow' from pg_sleep(0.05)`.execute(trx)
           return Promise.race([Promise.all([written, task.complete({ trx })]), tooSlow])
