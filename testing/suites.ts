@@ -43,7 +43,7 @@ const CONTRACT = [
 /** Further areas in which a second version of a queue says little new. */
 const SECOND_VERSION = [
   ...[...CONTRACT, 'a process that is evicted', 'a process that stood still', 'a process that stops'],
-  'a job that kills its process',
+  ...['a job that kills its process', 'a task that its handler ends'],
 ]
 
 /** Areas that are between an adapter and its queue, whatever the monitor's database. */

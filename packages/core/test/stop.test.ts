@@ -1,8 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { until } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture, refs } from './support/fixture.js'
-import { enqueuedRefs, taskRows } from './support/table-queue.js'
+import { enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
 
 describe('stop', () => {
   let fixture: Fixture
@@ -48,6 +49,19 @@ describe('stop', () => {
     expect(task.signal.reason).toMatchObject({ code: 'HOLDFAST_STOPPED' })
     expect(await enqueuedRefs(fixture.db)).toEqual(['endless'])
     await expect(task.complete()).rejects.toMatchObject({ code: 'HOLDFAST_TASK_LOST' })
+  })
+
+  it('leaves adapters a moment when the drain is over, as its own end depends on none', async () => {
+    const told: string[] = []
+    const slow = (ms: number) => async (_: unknown, over: AbortSignal) => {
+      await new Promise((resolve) => over.addEventListener('abort', resolve, { once: true }))
+      await delay(ms, undefined, { ref: false })
+      told.push(`${ms} ms`)
+    }
+    const adapters = [200, 600_000].map((ms) => ({ ...tableQueueAdapter(), name: `${ms}`, onStop: slow(ms) }))
+    const monitor = await fixture.started({ adapters })
+    await monitor.stop({ drain: 50 })
+    expect(told).toEqual(['200 ms'])
   })
 
   it('cuts off work inside run(), which is not lost by it', async () => {
