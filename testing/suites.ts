@@ -178,9 +178,9 @@ const graphileWorker: Suite = {
       db: 'postgres',
       version: '0.18.0',
       leaveOut: [
-        ...['exhausted', 'long-job', 'options', 'outage', 'pause', 'release', 'settle', 'stop', 'stray-jobs'],
-        ...['superseded', 'surroundings', 'suspects', 'tenants', 'thrown', 'transaction-hand-off'],
-        ...['unprotected', 'upgrade', 'upkeep'],
+        ...['exhausted', 'long-job', 'options', 'outage', 'pause', 'refused-release', 'release', 'settle'],
+        ...['stop', 'stray-jobs', 'superseded', 'surroundings', 'suspects', 'tenants', 'thrown'],
+        ...['transaction-hand-off', 'unprotected', 'upgrade', 'upkeep'],
       ],
       leaveOutAreas: CONTRACT,
     },
