@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Monitor, TaskLostError } from '@holdfast/core'
+import type { Monitor } from '@holdfast/core'
 import type { BeeJob, BeeJobInternals, BeeQueueInternals, Finished, RedisClient } from './bee-queue.js'
 import { PROTECTED } from './check-options.js'
 import { checkRedis } from './check-redis.js'
@@ -12,7 +12,7 @@ import { RedisLink } from './redis-link.js'
 import { FORGET } from './scripts/forget.js'
 import { GIVE_BACK } from './scripts/give-back.js'
 import { startStallCheck } from './stall-check.js'
-import { thrownTooLate } from './thrown.js'
+import { endLost, thrownTooLate } from './thrown.js'
 
 /** Milliseconds after which it is said what a job waits for. */
 const HINT_AFTER = 10_000
@@ -190,15 +190,18 @@ export class ProtectedQueue {
   /** What has committed has ended, although its handler goes on: nobody else would know. */
   async #endCommitted(delivery: Delivery): Promise<void> {
     if (delivery.handsOff || delivery.state !== 'running') return
-    if ((await delivery.own?.became()) === 'completed') await this.finish(delivery, { hasSucceeded: true })
+    const became = await delivery.own?.became()
+    if (became !== 'completed' || delivery.state !== 'running') return
+    await this.finish(delivery, { hasSucceeded: true }).catch(this.report)
   }
 
   /** Closes the queue and our own connection. */
   async close(): Promise<void> {
     this.#presence?.stop()
     this.#stopStallCheck()
-    // What still runs was handed over, and can end nothing any more: nobody waits for it.
+    // What still runs was handed over: nobody waits for it, but for what a transaction that is open may end.
     await this.queue.close(1).catch(() => undefined)
+    await Promise.all([...this.#inHand].map((delivery) => this.#endCommitted(delivery)))
     await this.link.close()
   }
 
@@ -225,10 +228,9 @@ export class ProtectedQueue {
       (commands) => delivery.write([...first, ...commands], keeps),
       this.report,
     )
-    if (finished === undefined && !this.link.closed) {
-      this.report(
-        new TaskLostError(`Job ${delivery.job.id} is no longer this process's: its end is discarded.`),
-      )
+    // What a stop has handed over is others' to end, but not what has committed.
+    if (finished === undefined && (hasSucceeded || !this.link.closed)) {
+      this.report(endLost(job.id, hasSucceeded))
     }
     // The job has ended: nobody waits for its row, which may take long while the database is away.
     if (finished === undefined || !keeps) void this.ended(delivery)
@@ -263,7 +265,7 @@ export class ProtectedQueue {
     }
     // bee-queue's timeout, before the handler has begun: that is not the job's fault.
     if (delivery.state === 'beginning') delivery.cancel()
-    if (delivery.state === 'refused' || delivery.state === 'ended') return undefined
+    if (delivery.state === 'refused') return undefined
     if (delivery.handsOff && !error) {
       const finished = await this.finish(delivery, { data, keeps: true })
       if (finished !== undefined) options.onAcknowledged!(delivery)
@@ -273,6 +275,8 @@ export class ProtectedQueue {
     const became = (await delivery.own?.outcome()) ?? 'open'
     const isDecided = became === 'completed' || became === 'released'
     if (error && isDecided) this.report(thrownTooLate(job.id, became, error))
+    // A stop has seen that it has committed.
+    if (delivery.state === 'ended') return undefined
     if (became === 'released') delivery.letGo()
     else if (error && !isDecided && delivery.cutShort) await delivery.handBack()
     else if (isDecided) return this.finish(delivery, { data, hasSucceeded: true })

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { TaskLostError } from '@holdfast/core'
 
 /**
  * What a handler threw, as bee-queue can store it: it takes `undefined` and its like for success, and breaks off an end
@@ -32,4 +33,12 @@ export const thrownTooLate = (id: string, became: 'completed' | 'released', caus
       ? `The handler of job ${id} failed after it had ended its task; the job has succeeded.`
       : `The handler of job ${id} failed after it had given its task back; the job runs again.`,
     { cause },
+  )
+
+/** Others have the job, or bee-queue can't be told of its end any more. */
+export const endLost = (id: string, hasCommitted: boolean): Error =>
+  new TaskLostError(
+    hasCommitted
+      ? `Job ${id} has committed, which bee-queue could not be told: it is no longer this process's, and runs again.`
+      : `Job ${id} is no longer this process's: its end is discarded.`,
   )

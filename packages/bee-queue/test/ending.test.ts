@@ -164,4 +164,46 @@ describe('a tracked handler', () => {
     await fixture.settled()
     expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
   })
+
+  it.each<Ending>(['commit once told', 'linger'])(
+    'whose transaction commits after its process has stopped has succeeded (%s)',
+    async (ending) => {
+      const settings = { stallInterval: 200 }
+      const leaver = await fixture.worker({ monitor: PATIENT, drain: 200, settings })
+      const job = await fixture.add({ endings: [ending] }, (job) => job.retries(2))
+      await until(() => fixture.ledger.entries('completing', job.id).length === 1, { what: 'it completes' })
+      leaver.send('stopMonitor')
+      await leaver.message('monitorStopped')
+      expect(await effects()).toBe(0)
+      fixture.ledger.openGate(`commit ${job.id}`)
+      await fixture.succeeded(1)
+      await fixture.worker({ monitor: PATIENT, settings })
+      await fixture.settled()
+      fixture.ledger.openGate(job.id)
+      leaver.send('stop')
+      expect(await leaver.exited).toEqual({ code: 0, signal: null })
+      expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
+      expect(await effects()).toBe(1)
+      expect(await fixture.command('hlen', 'holdfast:owners')).toBe(0)
+      const told = leaver.messages.filter((message) => (message as { type?: string }).type === 'queueError')
+      expect(told).toHaveLength(ending === 'linger' ? 1 : 0)
+    },
+  )
+
+  it('whose transaction commits after its process has stopped, when others have its job, is told that this runs again', async () => {
+    const leaver = await fixture.worker({ monitor: PATIENT, drain: 200 })
+    const job = await fixture.add({ endings: ['commit once told'] }, (job) => job.retries(2))
+    await until(() => fixture.ledger.entries('completing', job.id).length === 1, { what: 'it completes' })
+    leaver.send('stopMonitor')
+    await leaver.message('monitorStopped')
+    await fixture.command('hset', 'holdfast:owners', `${job.id}@${job.options.timestamp}`, 'others#1')
+    fixture.ledger.openGate(`commit ${job.id}`)
+    const { message } = await leaver.message<{ message: string }>('queueError')
+    expect(message).toMatch(/has committed, .* runs again/)
+    expect(await effects()).toBe(1)
+    expect((await fixture.holds()).succeeded).toEqual([])
+    fixture.ledger.openGate(job.id)
+    leaver.send('stop')
+    expect(await leaver.exited).toEqual({ code: 0, signal: null })
+  })
 })

@@ -11,7 +11,6 @@ import {
 } from './bullmq.js'
 import { Delivery, type DeliveryParts } from './delivery.js'
 import { hookEnds } from './hook-ends.js'
-import { endAs } from './recover.js'
 import { thrownTooLate } from './thrown.js'
 
 /** Milliseconds after which it is said what a job waits for. */
@@ -114,13 +113,14 @@ export class Deliveries {
 
   #begin(job: ProtectedOriginal, token: string, options: DeliveryOptions): Delivered {
     const worker = job.queue
-    if (!this.#queues.some((queue) => keysOf(queue) === keysOf(worker))) {
+    const queue = this.#queues.find((queue) => keysOf(queue) === keysOf(worker))
+    if (queue === undefined) {
       const name = JSON.stringify(worker.name)
       throw new Error(`Queue ${name} is not protected: add it to \`bullmqAdapter({ queues: […] })\`.`)
     }
     this.#watch(worker)
     const delivery: Delivery = new Delivery(job, token, {
-      ...{ ...options, name: this.#name, monitor: this.#monitor },
+      ...{ ...options, queue, name: this.#name, monitor: this.#monitor },
       holds: () => this.#holderBesides(delivery) !== undefined,
       doubts: (keys, server, patience) => this.#doubts(keys, server, patience),
     })
@@ -217,13 +217,15 @@ export class Deliveries {
     } catch (error) {
       failure = { error }
     }
+    // BullMQ goes on without an end of it.
+    if (failure !== undefined && hasMoved(failure.error) && delivery.state === 'ended') throw failure.error
     // A transaction that ends the task may be open still: an end that BullMQ has written would outlive its rollback.
     const became = await delivery.own!.became()
     const { worker, job } = delivery
     if (failure !== undefined && (became === 'completed' || became === 'released')) {
       worker.emit('error', thrownTooLate(job.id, became, failure.error))
     }
-    if (became === 'released') {
+    if (became === 'released' || (became === 'completed' && delivery.state === 'ended')) {
       await this.ended(delivery)
       throw leaveAlone(job)
     }
@@ -253,17 +255,12 @@ export class Deliveries {
     await this.#over(delivery, 'handBack')
   }
 
-  /** By its worker's connection, which outlives what that runs; unless it was closed by force. */
-  async #complete({ worker, job: { id }, token, ends }: Delivery): Promise<void> {
+  async #complete(delivery: Delivery): Promise<void> {
+    const { worker, job, token } = delivery
     try {
-      if (!worker.closed) return void (await ends.moveToCompleted(undefined, token, false))
-      const queue = this.#queues.find((queue) => keysOf(queue) === keysOf(worker))!
-      const job = await queue.getJob(id!)
-      if (job === undefined) return
-      endAs(job, worker.opts)
-      await job.moveToCompleted(undefined, token, false)
+      await delivery.move((ends) => ends.moveToCompleted(undefined, token, false))
     } catch (cause) {
-      const why = `Job ${id} has committed, which BullMQ could not be told: once its lock has run out, it runs again.`
+      const why = `Job ${job.id} has committed, which BullMQ could not be told: once its lock has run out, it runs again.`
       worker.emit('error', new Error(why, { cause }))
     }
   }

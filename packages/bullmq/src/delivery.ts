@@ -11,8 +11,15 @@ import {
   type TaskHandle,
   TaskLostError,
 } from '@holdfast/core'
-import { isLost, type JobInternals, keysOf, runScript, type WorkerInternals } from './bullmq.js'
-import { type Ends, endsOf } from './hook-ends.js'
+import {
+  isLost,
+  type JobInternals,
+  keysOf,
+  type QueueInternals,
+  runScript,
+  type WorkerInternals,
+} from './bullmq.js'
+import { type Ends, endByEither, endsOf } from './ends.js'
 import type { ProtectOptions } from './options.js'
 import { failureSettings, type JobPayload, jobRefOf } from './payloads.js'
 import { BEGIN } from './scripts/begin.js'
@@ -36,6 +43,8 @@ export interface DeliveryParts {
   readonly name: string
   readonly kind: JobPayload['kind']
   readonly options: ProtectOptions
+  /** The adapter's own, which is there when its worker is closed. */
+  readonly queue: QueueInternals
   /** Waits for a place to work in, or until `signal` aborts. */
   readonly place?: (signal: AbortSignal) => Promise<unknown>
   /** Resolves when the monitor has started. */
@@ -137,10 +146,13 @@ export class Delivery {
     const { processId } = monitor
     let begun: number
     try {
-      if (!(await this.#read())) return this.#refuse()
+      if (!(await this.#read())) {
+        await this.giveBack() // Its worker may have been closed by force, so that nobody could say.
+        return this.#refuse()
+      }
       begun = performance.now()
       if (await this.#isElsewhere(monitor)) {
-        await this.#move(() => this.job.moveToDelayed(Date.now() + LATER, this.token))
+        await this.#putAway((ends) => ends.moveToDelayed(Date.now() + LATER, this.token))
         return this.#refuse()
       }
       await this.#parts.place?.(this.#cancelled.signal)
@@ -270,14 +282,19 @@ export class Delivery {
 
   /** Puts it back in front of the others, if it is this fetch's still. */
   async giveBack(): Promise<void> {
-    await this.#move(() => this.ends.moveToWait(this.token))
+    await this.#putAway((ends) => ends.moveToWait(this.token))
   }
 
-  async #move(move: () => Promise<unknown>): Promise<void> {
-    await move().catch((error) => {
+  async #putAway(end: (ends: Ends) => Promise<unknown>): Promise<void> {
+    await this.move(end).catch((error) => {
       // BullMQ's stalled check gives it back later.
       if (!isLost(error)) this.worker.emit('error', error)
     })
+  }
+
+  /** Has BullMQ move it. */
+  move(end: (ends: Ends) => Promise<unknown>): Promise<void> {
+    return endByEither(this.job, this.ends, this.#parts.queue, end)
   }
 
   /** The processor was cut short rather than failed: this process may be dead, or stops. */
@@ -293,6 +310,16 @@ export class Delivery {
       await this.giveBack()
       await this.endRow() // Nothing runs under it any more.
     } else if ((await this.own!.became()) === 'open') await this.#task!.release().catch(unlessSettled)
+  }
+
+  /**
+   * What its processor has made of its task so far, perhaps in a transaction that waits for whoever asks.
+   *
+   * @throws ConfigError, DatabaseError where nobody knows it a lease later
+   */
+  async hasCompleted(): Promise<boolean> {
+    if (this.#state !== 'running') return false
+    return (await this.#monitor!.settle(this.#task!, { soon: true })) === 'completed'
   }
 
   /** Its end is written. */

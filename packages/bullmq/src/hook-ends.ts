@@ -1,16 +1,11 @@
-import { isConnectionError, isLost, type JobInternals, leaveAlone } from './bullmq.js'
+import { setTimeout as delay } from 'node:timers/promises'
+import { isConnectionError, isLost, leaveAlone, type WorkerInternals } from './bullmq.js'
 import type { Delivery } from './delivery.js'
-import { storableError, thrownTooLate } from './thrown.js'
+import type { Ends } from './ends.js'
+import { movedTooLate, storableError, thrownTooLate } from './thrown.js'
 
-type End = (...args: unknown[]) => Promise<unknown>
-
-/** The commands by which a worker ends a run. */
-const NAMES = ['moveToCompleted', 'moveToFailed', 'moveToWait'] as const
-
-export type Ends = Readonly<Record<(typeof NAMES)[number], End>>
-
-export const endsOf = (job: JobInternals): Ends =>
-  Object.fromEntries(NAMES.map((name) => [name, (job[name] as End).bind(job)])) as unknown as Ends
+/** Milliseconds between tries while Redis refuses an end. */
+const RETRY = 250
 
 export interface EndHooks {
   /** Takes the job over instead of its end, when BullMQ sees it as completed. */
@@ -26,10 +21,19 @@ export interface EndHooks {
  */
 export function hookEnds(delivery: Delivery, hooks: EndHooks): void {
   const { job, ends } = delivery
-  const hook = (name: keyof Ends, value: End): void => {
+  const hook = (name: keyof Ends, value: Ends[keyof Ends]): void => {
     Object.defineProperty(job, name, { value, configurable: true, writable: true })
   }
-  hook('moveToWait', (...args) => write(delivery, hooks, false, () => ends.moveToWait(...args)))
+  const hookMove = (name: keyof Ends, move: Ends[keyof Ends]): void =>
+    hook(name, async (...args) => {
+      if (delivery.handsOff || !(await delivery.hasCompleted())) return move(...args)
+      delivery.worker.emit('error', movedTooLate(job.id))
+      await write(delivery, hooks, true, () => complete(delivery, undefined, [delivery.token, false]))
+      return 0 // For whom it matters: nothing to wait for.
+    })
+  hookMove('moveToWait', (...args) => write(delivery, hooks, false, () => ends.moveToWait(...args)))
+  hookMove('moveToDelayed', ends.moveToDelayed)
+  hookMove('moveToWaitingChildren', ends.moveToWaitingChildren)
   hook('moveToCompleted', async (result, ...args) => {
     // A wrapper did not wait for it.
     for (const call of hooks.calls) result = await waitFor(delivery, call)
@@ -65,18 +69,38 @@ async function waitFor(delivery: Delivery, call: Promise<unknown>): Promise<unkn
   return call.finally(() => worker.lockManager.untrackJob(job.id!))
 }
 
-/** What has committed is completed, also where JSON can't hold its result. */
+/**
+ * What has committed is completed, also where JSON can't hold its result, and as soon as a Redis that refuses it takes it.
+ *
+ * @throws Error that BullMQ knows how to go on from: its lock or its connection is lost
+ */
 async function complete(
-  { ends, worker }: Delivery,
+  { ends, worker, job, token }: Delivery,
   result: unknown,
   args: readonly unknown[],
 ): Promise<unknown> {
+  const storable = storableResult(worker, result)
+  const since = Date.now()
+  for (;;) {
+    try {
+      return await ends.moveToCompleted(storable, ...args)
+    } catch (error) {
+      if (isLost(error) || isConnectionError(error) || worker.closed) throw error
+      worker.emit('error', error as Error)
+    }
+    // BullMQ has ceased to renew its lock, and does so again when it has put another fetch of it away.
+    worker.lockManager.trackJob(job.id!, token, since)
+    await delay(RETRY)
+  }
+}
+
+function storableResult(worker: WorkerInternals, result: unknown): unknown {
   try {
-    return await ends.moveToCompleted(result, ...args)
+    JSON.stringify(result)
+    return result
   } catch (error) {
-    if (isLost(error) || isConnectionError(error)) throw error
     worker.emit('error', error as Error)
-    return ends.moveToCompleted(undefined, ...args)
+    return undefined
   }
 }
 

@@ -38,3 +38,7 @@ export const thrownTooLate = (
       : `The processor of job ${id} failed after it had given its task back; the job runs again.`,
     { cause },
   )
+
+/** The same of a processor that puts its job back instead. */
+export const movedTooLate = (id: string | undefined): Error =>
+  new Error(`The processor of job ${id} moved it after it had ended its task; the job is completed.`)

@@ -110,19 +110,23 @@ describe.each(['track', 'handOff'] as const)(
 )
 
 describe('a tracked processor', () => {
-  it.each<Ending>(['commit and throw', 'commit and rate limit', 'commit and return what JSON can’t hold'])(
-    'that has committed has ended, whatever it does then: %s',
-    async (ending) => {
-      const worker = await fixture.worker({ drain: DRAIN, monitor: PATIENT })
-      const job = await fixture.add({ endings: [ending] }, { attempts: 3 })
-      await fixture.completed(1)
-      await expectOver(worker)
-      expect(made(job.id)).toEqual([0])
-      expect(await effects()).toBe(1)
-      expect(told()).toHaveLength(1)
-      expect(fixture.ledger.entries('failed')).toEqual([])
-    },
-  )
+  it.each<Ending>([
+    'commit and throw',
+    'commit and rate limit',
+    'commit and move to wait',
+    'commit and move to delayed',
+    'commit and return what JSON can’t hold',
+  ])('that has committed has ended, whatever it does then: %s', async (ending) => {
+    const worker = await fixture.worker({ drain: DRAIN, monitor: PATIENT })
+    await fixture.worker({ monitor: PATIENT }) // Whoever would run it again.
+    const job = await fixture.add({ endings: [ending] }, { attempts: 3 })
+    await fixture.completed(1)
+    await expectOver(worker)
+    expect(made(job.id)).toEqual([0])
+    expect(await effects()).toBe(1)
+    expect(told()).toHaveLength(1)
+    expect(fixture.ledger.entries('failed')).toEqual([])
+  })
 
   it('that has committed is completed, although its worker is closed by force meanwhile', async () => {
     const settings = { removeOnComplete: { count: 0 } }

@@ -19,6 +19,7 @@ describe('what BullMQ does with jobs', () => {
     await fixture.settled()
     expect(fixture.ledger.entries('start', job.id)).toHaveLength(2)
     expect(fixture.ledger.entries('failed')).toEqual([])
+    expect(fixture.ledger.entries('error')).toEqual([])
     expect(await fixture.hash(job.id)).toMatchObject({ atm: '1' })
   })
 

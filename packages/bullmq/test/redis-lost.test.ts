@@ -1,5 +1,6 @@
 import { until } from '@holdfast/chaos'
 import { type Services, startServices } from '@holdfast/services'
+import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { Fixture } from './support/fixture.js'
 
@@ -88,5 +89,37 @@ describe('when Redis loses everything', () => {
     await fixture.completed(1)
     await fixture.settled()
     expect(fixture.ledger.entries('start').map(({ pid }) => pid)).toEqual([worker.pid])
+  })
+})
+
+describe('when Redis refuses to write', () => {
+  let services: Services
+  let fixture: Fixture
+  beforeEach(async () => {
+    services = await startServices(['redis'], { private: true })
+    fixture = await Fixture.create(services.get('redis').url)
+    await sql`create table effects (job varchar(64) not null)`.execute(fixture.db)
+  })
+  afterEach(async () => {
+    await fixture[Symbol.asyncDispose]()
+    await services.stop()
+  })
+
+  it('a job that has committed is completed once it writes again, which is told until then', async () => {
+    const worker = await fixture.worker()
+    const job = await fixture.add({ endings: ['commit and go on'], result: 'kept' }, { attempts: 3 })
+    await until(async () => (await sql`select * from effects`.execute(fixture.db)).rows.length === 1)
+    await fixture.client.config('SET', 'min-replicas-to-write', '1')
+    fixture.ledger.openGate(job.id)
+    const told = () =>
+      fixture.ledger.entries('error').filter(({ detail }) => String(detail).includes('NOREPLICAS'))
+    await until(() => told().length > 4, { what: 'it is tried again' })
+    await fixture.client.config('SET', 'min-replicas-to-write', '0')
+    await fixture.completed(1)
+    await fixture.settled()
+    expect(fixture.ledger.entries('start', job.id)).toHaveLength(1)
+    expect((await fixture.hash(job.id)).returnvalue).toBe('"kept"')
+    worker.send('stop')
+    await worker.message('stopped')
   })
 })

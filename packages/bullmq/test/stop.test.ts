@@ -77,6 +77,17 @@ describe('a worker process that stops', () => {
     expect(await fixture.crashes()).toEqual([])
   })
 
+  it('a worker that is closed by force gives back what begins', async () => {
+    const leaver = await fixture.worker({ hidesTasks: true })
+    const job = await fixture.add()
+    await until(async () => Number((await fixture.hash(job.id)).ats ?? 0) > 0, { what: 'it is fetched' })
+    leaver.send('closeByForce')
+    await leaver.message('closed')
+    await until(async () => (await fixture.places()).wait.includes(job.id), { what: 'it is given back' })
+    expect(fixture.ledger.entries('start')).toEqual([])
+    expect(fixture.ledger.entries('error')).toEqual([])
+  })
+
   it.each(['track', 'handOff'] as const)(
     'whose worker never had a job gives back what that fetches afterwards (%s)',
     async (way) => {

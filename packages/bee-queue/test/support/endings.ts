@@ -8,7 +8,7 @@ import type { ProtectedJob } from '../../src/index.js'
  * notes how that was answered. The others all in a transaction with an effect of its own: `throw` in the middle;
  * `broken`, a commit that fails; `swallow` the rollback and return; `again` after a rollback; `commit`; `commit and
  * throw`; `linger`, throw with the transaction open, which commits or rolls back as the gates say; `cut short`, throw once
- * the signal has aborted; `commit and go on`.
+ * the signal has aborted; `commit and go on`; `commit once told`, by the gate `commit` and the job's id, and go on.
  */
 export type Ending =
   | 'throw'
@@ -20,6 +20,7 @@ export type Ending =
   | 'linger'
   | 'cut short'
   | 'commit and go on'
+  | 'commit once told'
   | 'commit late'
   | 'complete twice'
   | 'release'
@@ -54,6 +55,9 @@ export async function endTask(ending: Ending, parts: EndingParts): Promise<void>
   switch (ending) {
     case 'commit and go on':
       await commit()
+      return gate()
+    case 'commit once told':
+      await linger(parts, complete, true)
       return gate()
     case 'commit late':
       await gate()
@@ -114,21 +118,22 @@ async function breakCommit(db: AnyDatabase, trx: Transaction<unknown>): Promise<
   await sql`kill ${sql.lit(rows[0]!.id)}`.execute(db)
 }
 
-/** Completes a task in a transaction that stays open until a gate opens. Resolves when it has completed it. */
+/** Completes a task in a transaction that stays open until a gate opens. Resolves when it has completed it, or committed. */
 function linger(
   { db, job, ledger }: EndingParts,
   complete: (trx: Transaction<unknown>) => Promise<void>,
+  waits = false,
 ): Promise<void> {
-  return new Promise((completed, failed) => {
+  return new Promise((resolve, reject) => {
     db.transaction()
       .execute(async (trx) => {
         await complete(trx as never)
-        completed()
+        if (!waits) resolve()
         while (!ledger.isOpen(`commit ${job.id}`)) {
           if (ledger.isOpen(`roll back ${job.id}`)) throw undone
           await new Promise((resolve) => setTimeout(resolve, 10))
         }
       })
-      .catch(failed)
+      .then(resolve, reject)
   })
 }

@@ -156,6 +156,10 @@ process.on('message', async (message) => {
     await db.destroy()
     process.disconnect()
   }
+  if (message === 'stopMonitor') {
+    await monitor.stop({ drain: options.drain ?? 500 })
+    send({ type: 'monitorStopped' })
+  }
   if (message === 'close') {
     const closing = queues.map((queue) => queue.close(options.drain ?? 500))
     send({ type: 'closed', results: (await Promise.allSettled(closing)).map(({ status }) => status) })

@@ -1,6 +1,7 @@
 import type { AnyDatabase, Ledger } from '@holdfast/chaos'
 import { sql } from 'kysely'
 import type { ProtectedJob } from '../../src/index.js'
+import { bullmq } from './bull.js'
 
 /**
  * What a run of a job does about its own task. `commit …`: in a transaction with an effect of its own. `… and go on`: until
@@ -10,6 +11,8 @@ export type Ending =
   | 'commit'
   | 'commit and throw'
   | 'commit and rate limit'
+  | 'commit and move to wait'
+  | 'commit and move to delayed'
   | 'commit and return what JSON can’t hold'
   | 'commit and go on'
   | 'commit late'
@@ -44,6 +47,16 @@ export async function endTask(ending: Ending, { db, job, ledger }: EndingParts):
     case 'commit and rate limit':
       await commit()
       throw new Error('bullmq:rateLimitExceeded')
+    case 'commit and move to wait':
+      await commit()
+      await job.moveToWait(job.token!)
+      throw new bullmq.WaitingError()
+    case 'commit and move to delayed':
+      await commit()
+      await job.moveToDelayed(Date.now(), job.token)
+      // So long that others have begun it.
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      throw new bullmq.DelayedError()
     case 'commit and return what JSON can’t hold':
       await commit()
       return 1n
