@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { Adapters } from './adapters.js'
 import { type CleanupOptions, cleanup } from './cleanup.js'
 import { withDatabaseErrors } from './database-errors.js'
@@ -31,9 +30,6 @@ import { withTimeout } from './timeout.js'
 
 /** Milliseconds after which `stop()` leaves the rest to the others, when the database does not answer. */
 const STOP_TIMEOUT = 10_000
-
-/** Milliseconds that adapters have, once the drain is over, to tell their queues what has ended. */
-const PARTING = 1_500
 
 /**
  * Records this process's work in flight, keeps its heart beating, and recovers what dead processes left.
@@ -350,14 +346,10 @@ export class TaskMonitor implements Monitor, AsyncDisposable {
       return
     }
     this.#state = 'stopping'
-    let stopped: Promise<void> | undefined
-    await drainWork(drain, async (over) => {
-      stopped = this.#adapters.stop(this, over)
-      await stopped
-      await Promise.all([this.#membership.current.drained(over), this.#unprotected.drained()])
+    await drainWork(drain, {
+      tell: (over) => this.#adapters.stop(this, over),
+      wait: (over) => Promise.all([this.#membership.current.drained(over), this.#unprotected.drained()]),
     })
-    // What a handler has committed may be told to its queue yet.
-    await Promise.race([stopped, delay(PARTING, undefined, { ref: false })])
     const { processId, tasks } = this.#membership.current
     const released = tasks.inFlight
     this.#unprotected.abort(new StoppedError('The monitor has stopped; this task runs unprotected.'))

@@ -1,19 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import {
-  type AnyDatabase,
-  connect,
-  freshDatabase,
-  onPostgres,
-  type TestDatabase,
-  until,
-} from '@holdfast/chaos'
+import { type AnyDatabase, connect, freshDatabase, type TestDatabase, until } from '@holdfast/chaos'
 import { sql, type Transaction } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ConfigError, type HoldfastError, migrate, type TaskHandle, TaskMonitor } from '../src/index.js'
 import { fast } from './support/fast.js'
 import { dialect } from './support/sql.js'
 import { createTableQueue, enqueuedRefs, tableQueueAdapter, taskRows } from './support/table-queue.js'
-import { withIsolation } from './support/with-isolation.js'
 
 const undone = new Error('undone')
 
@@ -91,29 +82,6 @@ describe('a task that is completed in a transaction of its work’s', () => {
     await (end === 'throws' ? expect(work).rejects.toBe(undone) : work)
     expect(await effects()).toBe(1)
     await expectNothingLeft()
-  })
-
-  it.each<[string, (complete: () => Promise<void>) => Promise<unknown>]>([
-    ['another statement that fails at once', (complete) => Promise.all([complete(), Promise.reject(undone)])],
-    [
-      'work that fails while it waits behind a statement',
-      (complete) => Promise.all([complete(), delay(5).then(() => Promise.reject(undone))]),
-    ],
-    ['a time limit', (complete) => Promise.race([complete(), delay(5).then(() => Promise.reject(undone))])],
-  ])('that is under way as its transaction is rolled back has not ended: %s', async (_, work) => {
-    for (let n = 0; n < 10; n++) {
-      const task = await monitor.register({ payload: null, jobRef: `late ${n}` })
-      const rolledBack = db.transaction().execute((trx) =>
-        work(async () => {
-          const slow = onPostgres() ? sql`select pg_sleep(0.02)` : sql`select sleep(0.02)`
-          const slept = slow.execute(trx)
-          await Promise.all([slept, task.complete({ trx })])
-        }),
-      )
-      await expect(rolledBack).rejects.toBe(undone)
-      expect(await monitor.settle(task)).toBe('open')
-      await task.complete()
-    }
   })
 
   it('may be completed again after a rollback, in another transaction or in none', async () => {
@@ -398,28 +366,6 @@ describe('a task that is completed in a transaction of its work’s', () => {
     })
     expect(new Set(await settled)).toEqual(new Set(['completed']))
     expect(statements).toBeLessThan(count)
-    await one.stop({ drain: 0 })
-  })
-
-  const levels = ['read uncommitted', 'repeatable read', 'serializable']
-  it.each(levels)('has failed when that rolls back, where sessions are %s by default', async (level) => {
-    await using own = withIsolation(database.url, level)
-    const one = new TaskMonitor({ db: own, adapters: [tableQueueAdapter()], ...fast })
-    await one.start()
-    let asked: Promise<string> | undefined
-    const task = await one.register({ payload: null, jobRef: 'a' })
-    const work = own.transaction().execute(async (trx) => {
-      await task.complete({ trx })
-      asked = one.settle(task)
-      // Heartbeats ask as well.
-      const { leaseRemainingMs } = one.health()
-      await until(() => one.health().leaseRemainingMs > leaseRemainingMs, { what: 'the next heartbeat' })
-      throw undone
-    })
-    await expect(work).rejects.toBe(undone)
-    expect(await asked).toBe('open')
-    await task.complete()
-    expect(await taskRows(db)).toEqual([])
     await one.stop({ drain: 0 })
   })
 
