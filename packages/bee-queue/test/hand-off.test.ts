@@ -20,7 +20,8 @@ describe('a job that is handed off', () => {
   it('waits for a place, and keeps its worker waiting', async () => {
     // Which jobs have a place is counted on here.
     const monitor = { orphanThreshold: 60_000, gcLockTtl: 30_000 }
-    await fixture.worker({ way: 'handOff', concurrency: 2, handOffConcurrency: 3, monitor })
+    const settings = { stallInterval: 60_000 }
+    await fixture.worker({ way: 'handOff', concurrency: 2, handOffConcurrency: 3, monitor, settings })
     for (let n = 0; n < 9; n++) await fixture.add({ gate: `gate ${n}` })
     await fixture.started(3)
     await until(async () => (await fixture.holds()).active.length === 2)

@@ -39,9 +39,13 @@ export const asBossDatabase = (trx: AnyDatabase): BossDatabase => {
 /** The same of a handler's. Statements name their queue as `$1`: those that are sent once it is over find none. */
 export async function onlyWithin(trx: AnyDatabase): Promise<BossDatabase> {
   const db = asBossDatabase(trx)
-  const { sql: isWithin } = (await within(trx.withoutPlugins())).compile(trx)
+  const condition = (await within(trx)).compile(trx.withoutPlugins())
   return {
-    executeSql: (text, values) =>
-      db.executeSql(text.replace(/\$1(?!\d)/g, `(case when ${isWithin} then $1 end)`), values),
+    executeSql: (text, values = []) => {
+      // Its one parameter comes behind pg-boss's own.
+      const isWithin = condition.sql.replace('$1', `$${values.length + 1}`)
+      const guarded = text.replace(/\$1(?!\d)/g, `(case when ${isWithin} then $1 end)`)
+      return db.executeSql(guarded, [...values, ...condition.parameters])
+    },
   }
 }

@@ -13,5 +13,5 @@ const SETTING = 'holdfast.within'
 export async function within(trx: Kysely<any>): Promise<RawBuilder<boolean>> {
   const token = randomUUID()
   await sql`select set_config(${SETTING}, ${token}, true)`.execute(trx.withoutPlugins())
-  return sql`coalesce(current_setting(${sql.lit(SETTING)}, true) = ${sql.lit(token)}, false)`
+  return sql`coalesce(current_setting(${sql.lit(SETTING)}, true) = ${token}, false)`
 }
