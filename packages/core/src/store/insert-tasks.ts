@@ -5,6 +5,7 @@ import {
   INSERTED,
   type Inserted,
   insertedValues,
+  jobKey,
   jobsOf,
   type NewTask,
   suspectsAmong,
@@ -98,8 +99,6 @@ interface JobRow {
 
 type StoredJobRow = Readonly<Record<'processId' | 'queue', string>> &
   Readonly<Record<'nonce' | 'attempt', number | string>> & { readonly jobRef: unknown }
-
-const jobKey = (queue: string, jobRef: string | null): string => `${queue}\0${jobRef}`
 
 /** Locks the rows of these jobs, as far as nobody else has. */
 async function rowsOfJobs(

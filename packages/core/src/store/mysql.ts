@@ -6,6 +6,7 @@ import {
   columnList,
   INSERTED,
   insertedValues,
+  jobKey,
   jobsOf,
   suspectsAmong,
   type TaskInsertion,
@@ -168,7 +169,7 @@ async function insertFree(store: Store, insertion: TaskInsertion): Promise<Reado
   const { db, tables } = store
   const { processId, epoch } = insertion
   const met = await jobsThatWait(store, insertion)
-  const tasks = insertion.tasks.filter(({ queue, jobRef }) => !met.has(`${queue}\0${jobRef}`))
+  const tasks = insertion.tasks.filter(({ queue, jobRef }) => !met.has(jobKey(queue, jobRef)))
   if (tasks.length === 0) return new Set()
   const rows = tasks.map((task) => {
     // As bytes: a union of texts must have one collation.
@@ -203,5 +204,5 @@ async function jobsThatWait(store: Store, insertion: TaskInsertion): Promise<Rea
       : sql`union all select ${job} ${suspectsAmong(store, insertion, jobs)}`
   const { rows } = await sql<{ queue: string; jobRef: unknown }>`
     select ${job} from ${tables.tasks} where (queue, job_ref) in (${jobs}) ${suspects}`.execute(db)
-  return new Set(rows.map(({ queue, jobRef }) => `${queue}\0${exactText(jobRef)}`))
+  return new Set(rows.map(({ queue, jobRef }) => jobKey(queue, exactText(jobRef))))
 }

@@ -41,6 +41,9 @@ export const insertedValues = (task: NewTask): readonly unknown[] => {
 export const columnList = (names: readonly string[]): RawBuilder<unknown> =>
   sql.join(names.map((name) => sql.id(name)))
 
+/** What tells a job from all others, of any queue. */
+export const jobKey = (queue: string, jobRef: string | null): string => `${queue}\0${jobRef}`
+
 /** `(queue, job_ref), …` of those that have a jobRef; undefined when none has. */
 export function jobsOf(tasks: readonly NewTask[]): RawBuilder<unknown> | undefined {
   const pairs = tasks.flatMap(({ queue, jobRef }) => (jobRef === null ? [] : [[queue, jobRef]]))

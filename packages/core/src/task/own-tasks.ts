@@ -1,3 +1,4 @@
+import { jobKey } from '../store/new-tasks.js'
 import type { TaskState } from './state.js'
 import type { Task } from './task.js'
 
@@ -90,5 +91,3 @@ export class OwnTasks {
     return false
   }
 }
-
-const jobKey = (queue: string, jobRef: string): string => `${queue}\0${jobRef}`

@@ -164,11 +164,13 @@ export class Registrar {
     signals: readonly AbortSignal[],
   ): () => Promise<void> {
     const { config, events } = this.#parts
-    const all = AbortSignal.any([...signals])
     const times = pauses()
     const isLate = monotonicNow() + config.orphanThreshold
     let told = false
+    let all: AbortSignal | undefined
     return async () => {
+      // Mostly nobody waits, and each such signal costs those it follows.
+      all ??= AbortSignal.any([...signals])
       await delay(times.next().value, undefined, { signal: all }).catch(() => undefined) // Seen below.
       all.throwIfAborted()
       if (incarnation.ended) throw incarnation.lost()

@@ -5,7 +5,7 @@ import { messageOf } from '../events.js'
 import type { MonitorConfig } from '../options.js'
 import { fatesOf } from '../store/fates.js'
 import { insertTasks } from '../store/insert-tasks.js'
-import type { Inserted, NewTask } from '../store/new-tasks.js'
+import { type Inserted, jobKey, type NewTask } from '../store/new-tasks.js'
 import { chunks, joinTransaction, type Store } from '../store/store.js'
 import { deleteTasks, giveBackTask, markEnded, removeEnded, settleInserts } from '../store/tasks.js'
 import { withTimeout } from '../timeout.js'
@@ -76,7 +76,7 @@ export class TaskWrites {
       weigh: ({ task }) => Buffer.byteLength(task.payload),
       write: (registrations) => this.#insert(registrations),
       // A statement can't take over a row that it has just written.
-      conflictKey: ({ task: { queue, jobRef } }) => (jobRef === null ? null : `${queue}\0${jobRef}`),
+      conflictKey: ({ task: { queue, jobRef } }) => (jobRef === null ? null : jobKey(queue, jobRef)),
     })
     this.#deletes = new WriteBatcher({
       maxItems,
